@@ -1,0 +1,7 @@
+//! The arena: all that a bout needs, from the stack under its budget to the verdict.
+//!
+//! Each command of the `arena` binary is a module with its arguments (`Args`) and a `run` function.
+
+pub mod cli;
+pub mod exit;
+pub mod run;

@@ -1,0 +1,278 @@
+//! The one document that a bout or a benchmark leaves behind: what ran, where, what came of it, what it cost.
+//!
+//! `fight` and `bench` write it; `report`, `compare` and `history` read it. All times are milliseconds unless the
+//! name says otherwise, all sizes bytes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
+pub const SCHEMA: u32 = 1;
+
+/// One run of a load against a stack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Unique and sortable by time: `20261121T034500Z-fight-1a2b`.
+    pub id: String,
+    /// What drove the load.
+    pub driver: Driver,
+    /// A name that the user gave the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Start of the load, RFC 3339 in UTC.
+    pub started: String,
+    /// Length of the load in seconds.
+    pub seconds: f64,
+    /// The commit of the checkout the run was started from, with `-dirty` where the tree differed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// What was asked for.
+    pub settings: Settings,
+    /// What each service was allowed to use.
+    pub budget: Vec<Limit>,
+    /// Versions of the programs that took part, by name.
+    pub versions: BTreeMap<String, String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The score, where the run stored people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<People>,
+    /// Outcome by kind of request.
+    pub requests: Vec<Requests>,
+    /// Cost by service.
+    pub services: Vec<Cost>,
+    /// Whether a commit really was on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
+    /// What the load generator says of itself, where it measures that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator: Option<Generator>,
+    /// The run second by second.
+    pub series: Series,
+}
+
+/// What drove the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    /// Gatling, as in the event.
+    Gatling,
+    /// The arena's own open-loop driver.
+    Bench,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// `native`, `docker`, or `external` for a stack that the arena did not start.
+    pub engine: String,
+    /// `users` or `pessoas`.
+    pub vocabulary: String,
+    /// Name of the load profile, such as `event` or `constant`.
+    pub profile: String,
+    /// The base URL that the load went to.
+    pub target: String,
+    /// Multiplies every arrival rate of the profile.
+    pub rate_factor: f64,
+    /// Multiplies every duration of the profile.
+    pub duration_factor: f64,
+    /// Anything else that makes two runs differ, by name.
+    #[serde(default)]
+    pub more: BTreeMap<String, String>,
+}
+
+/// What one service may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The service's name in `docker-compose.yml`.
+    pub service: String,
+    /// CPUs; absent where nothing held the service to a limit.
+    pub cpus: Option<f64>,
+    /// Memory in bytes; absent where nothing held the service to a limit.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Where a run took place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor model as the kernel names it.
+    pub cpu: String,
+    /// Processors that the arena may use.
+    pub cores: u32,
+    /// Installed memory in bytes.
+    pub memory_bytes: u64,
+    /// Kernel name and release.
+    pub kernel: String,
+    /// Name of the operating system.
+    pub os: String,
+    /// `v1`, `v2`, or `none` where limits could not be set.
+    pub cgroup: String,
+}
+
+/// The judgement over a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The judgement in one word.
+    pub outcome: Outcome,
+    /// Why, one sentence each; empty where the outcome is `Clean`.
+    pub reasons: Vec<String>,
+}
+
+/// The judgement in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// No failed request, the count exactly at the ceiling, the generator in time.
+    Clean,
+    /// The server failed requests, or lost or invented people.
+    Failed,
+    /// The generator was late now and then: read the tail of the latencies with care.
+    Suspect,
+    /// The generator was the bottleneck: the run says nothing about the server.
+    Invalid,
+}
+
+/// The score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    /// `count(*)` after the run.
+    pub stored: u64,
+    /// What a correct server holds after the rows that were sent.
+    pub ceiling: u64,
+    /// 201s that the generator saw, where it counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<u64>,
+}
+
+/// Outcome of one kind of request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requests {
+    /// `create`, `fetch`, `search`, `invalid-search`, or the generator's own name for anything else.
+    pub kind: String,
+    /// Requests sent, failed ones included.
+    pub count: u64,
+    /// Failed requests by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Answers by status, where the generator keeps them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub statuses: BTreeMap<u16, u64>,
+    /// Response time as the user sees it: from the intended start where the generator knows it.
+    pub response: Percentiles,
+    /// Service time: from the moment the request was really sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Percentiles>,
+    /// Response times of every request as an HDR histogram log (V2, deflated, base64; microseconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<String>,
+}
+
+impl Requests {
+    /// Failed requests, all reasons together.
+    pub fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+}
+
+/// A distribution of times in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 75th percentile.
+    pub p75: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+/// What one service used during the load.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// The service's name.
+    pub service: String,
+    /// CPU time in seconds.
+    pub cpu_seconds: f64,
+    /// Scheduler periods in which the service wanted to run.
+    pub periods: Option<u64>,
+    /// Periods in which it used its quota up and had to wait.
+    pub throttled_periods: Option<u64>,
+    /// Time that its threads waited for a new quota, in seconds.
+    pub throttled_seconds: Option<f64>,
+    /// The most memory it held at once.
+    pub memory_peak_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub disk_write_bytes: Option<u64>,
+}
+
+/// What speaks for a 201 being on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Durability {
+    /// PostgreSQL's `fsync`.
+    pub fsync: bool,
+    /// PostgreSQL's `synchronous_commit`, as PostgreSQL writes it.
+    pub synchronous_commit: String,
+    /// Flushes of the write-ahead log during the load.
+    pub wal_syncs: Option<u64>,
+    /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured before the load.
+    pub flush_median_us: Option<f64>,
+    /// Whether flushes seem to reach the disk: settings on, and no flush faster than a disk can be.
+    pub honoured: bool,
+}
+
+/// What the load generator says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Requests that the schedule held.
+    pub intended: u64,
+    /// Requests that were sent.
+    pub sent: u64,
+    /// How late the generator sent, 99th percentile.
+    pub send_lag_p99: f64,
+    /// The generator's own CPU time in seconds.
+    pub cpu_seconds: f64,
+}
+
+/// The run second by second; all vectors have one entry per second from the start of the load.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// By kind of request.
+    pub requests: BTreeMap<String, RequestSeries>,
+    /// Requests that were sent and not yet answered, at the end of each second.
+    pub in_flight: Vec<u64>,
+    /// By service.
+    pub services: BTreeMap<String, ServiceSeries>,
+}
+
+/// One kind of request, second by second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RequestSeries {
+    /// Requests answered or failed in that second.
+    pub completed: Vec<u64>,
+    /// Those of them that failed.
+    pub failed: Vec<u64>,
+    /// Median response time.
+    pub p50: Vec<f64>,
+    /// 99th percentile of the response time.
+    pub p99: Vec<f64>,
+}
+
+/// One service, second by second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSeries {
+    /// CPUs used, as a mean over the second.
+    pub cpus: Vec<f64>,
+    /// Periods throttled in that second.
+    pub throttled_periods: Vec<u64>,
+    /// Memory held at the end of the second.
+    pub memory_bytes: Vec<u64>,
+}

@@ -1,0 +1,3 @@
+//! The lab's one binary.
+
+fn main() {}

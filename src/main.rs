@@ -1,0 +1,3 @@
+//! The contender's binary.
+
+fn main() {}
