@@ -1,0 +1,181 @@
+//! Which service to observe, and where the kernel keeps its accounts.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::account::Reading;
+use super::cgroup::{self, Groups};
+use super::process::Tree;
+use crate::run::Limit;
+
+/// Something that can be observed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A control group, by its name as `/proc/PID/cgroup` writes it, with or without the slash in front.
+    Cgroup(String),
+    /// A process with all its descendants, also those born later.
+    Process(u32),
+    /// A running Docker container, by name or id.
+    Container(String),
+}
+
+impl Target {
+    /// Reads `PID`, `/CONTROL/GROUP` or `CONTAINER`: digits are a process, anything with a slash is a control group.
+    ///
+    /// A control group may also be given as its directory under `/sys/fs/cgroup`.
+    pub fn parse(text: &str) -> Self {
+        if let Ok(pid) = text.parse() {
+            return Self::Process(pid);
+        }
+        if text.contains('/') {
+            return Self::Cgroup(text.to_owned());
+        }
+        Self::Container(text.to_owned())
+    }
+
+    /// Finds where the kernel keeps the target's accounts.
+    pub(super) fn resolve(&self, roots: &Roots) -> anyhow::Result<Source> {
+        match self {
+            Self::Cgroup(name) => Ok(Source::Groups(Groups::named(roots, name)?)),
+            Self::Process(pid) => Ok(Source::Tree(Tree::new(roots, *pid)?)),
+            Self::Container(name) => container(roots, main_process(name)?),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cgroup(name) => write!(formatter, "control group {name}"),
+            Self::Process(pid) => write!(formatter, "process {pid}"),
+            Self::Container(name) => write!(formatter, "container {name}"),
+        }
+    }
+}
+
+/// Reads `NAME=PID|CGROUP|CONTAINER`, the form of the `--observe` flag.
+///
+/// # Errors
+///
+/// What is missing, in one line.
+pub fn parse_named(text: &str) -> Result<(String, Target), String> {
+    match text.split_once('=') {
+        Some((name, target)) if !name.is_empty() && !target.is_empty() => {
+            Ok((name.to_owned(), Target::parse(target)))
+        }
+        _ => Err("expected NAME=PID, NAME=/CONTROL/GROUP or NAME=CONTAINER".into()),
+    }
+}
+
+/// Where the kernel's file systems are mounted; other places than the usual ones serve tests.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Usually `/sys/fs/cgroup`.
+    pub cgroup: PathBuf,
+    /// Usually `/proc`.
+    pub proc: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self {
+            cgroup: "/sys/fs/cgroup".into(),
+            proc: "/proc".into(),
+        }
+    }
+}
+
+/// Where readings come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Groups(Groups),
+    Tree(Tree),
+}
+
+impl Source {
+    /// What the kernel says now; `None` once the target is gone.
+    pub fn read(&mut self, roots: &Roots) -> Option<Reading> {
+        match self {
+            Self::Groups(groups) => groups.read(),
+            Self::Tree(tree) => tree.read(roots),
+        }
+    }
+
+    /// What the target may use.
+    pub fn limit(&self, service: &str) -> Limit {
+        let (cpus, memory_bytes) = match self {
+            Self::Groups(groups) => groups.limits(),
+            Self::Tree(_) => (None, None),
+        };
+        Limit {
+            service: service.to_owned(),
+            cpus,
+            memory_bytes,
+        }
+    }
+}
+
+/// A container is its control group, or its processes where the engine made no group that this machine shows.
+pub(super) fn container(roots: &Roots, pid: u32) -> anyhow::Result<Source> {
+    match cgroup::of_process(roots, pid)? {
+        Some(groups) => Ok(Source::Groups(groups)),
+        None => Ok(Source::Tree(Tree::new(roots, pid)?)),
+    }
+}
+
+fn main_process(container: &str) -> anyhow::Result<u32> {
+    let output = Command::new("docker")
+        .args([
+            "inspect",
+            "--type",
+            "container",
+            "--format",
+            "{{.State.Pid}}",
+            container,
+        ])
+        .output()
+        .context("cannot run docker")?;
+    if !output.status.success() {
+        bail!(
+            "docker inspect: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    match String::from_utf8_lossy(&output.stdout).trim().parse() {
+        Ok(0) | Err(_) => bail!("container {container} is not running"),
+        Ok(pid) => Ok(pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_the_text_decides() {
+        assert_eq!(Target::parse("4711"), Target::Process(4711));
+        assert_eq!(
+            Target::parse("/peleja-1/api1"),
+            Target::Cgroup("/peleja-1/api1".into())
+        );
+        assert_eq!(
+            Target::parse("peleja-1/api1"),
+            Target::Cgroup("peleja-1/api1".into())
+        );
+        assert_eq!(
+            Target::parse("rinha-db-1"),
+            Target::Container("rinha-db-1".into())
+        );
+    }
+
+    #[test]
+    fn a_name_comes_first() {
+        assert_eq!(parse_named("db=12"), Ok(("db".into(), Target::Process(12))));
+        for wrong in ["db", "=12", "db=", ""] {
+            assert!(parse_named(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
