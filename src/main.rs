@@ -1,3 +1,46 @@
-//! The contender's binary.
+//! One instance of the contender.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use mimalloc::MiMalloc;
+use peleja::{app::App, config::Config, health, server};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    // An instance has less than one core; a second thread would only add hand-overs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(&config)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peleja: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    if config.check {
+        return health::check(&config.listen).await;
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener =
+        server::Listener::bind(&config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
+    let app = Arc::new(App::start(config)?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    eprintln!("peleja: listening on {}", config.listen);
+    server::run(listener, app, shutdown, config.grace).await;
+    Ok(())
+}

@@ -38,13 +38,7 @@ pub struct Account {
 impl Account {
     /// Begins with the reading that all later ones are compared to.
     pub fn open(service: String, first: Reading) -> Self {
-        Self {
-            service,
-            first,
-            last: first,
-            memory_peak: first.memory,
-            series: ServiceSeries::default(),
-        }
+        Self { service, first, last: first, memory_peak: first.memory, series: ServiceSeries::default() }
     }
 
     /// Adds what was read after another `elapsed`.
@@ -55,16 +49,10 @@ impl Account {
         let seconds = elapsed.as_secs_f64();
         let used = reading.cpu.saturating_sub(self.last.cpu).as_secs_f64();
         let throttled = grown(reading.throttled_periods, self.last.throttled_periods).unwrap_or(0);
-        let entries = if seconds < SHORTEST_ENTRY {
-            0
-        } else {
-            seconds.round().max(1.0) as u64
-        };
+        let entries = if seconds < SHORTEST_ENTRY { 0 } else { seconds.round().max(1.0) as u64 };
         for entry in 0..entries {
             self.series.cpus.push(used / seconds);
-            self.series
-                .throttled_periods
-                .push(if entry == 0 { throttled } else { 0 });
+            self.series.throttled_periods.push(if entry == 0 { throttled } else { 0 });
             self.series.memory_bytes.push(reading.memory.unwrap_or(0));
         }
         self.memory_peak = self.memory_peak.max(reading.memory);
@@ -73,16 +61,8 @@ impl Account {
 
     /// The cost from the first reading to the last, and the series.
     pub fn close(self) -> (Cost, ServiceSeries) {
-        let Self {
-            service,
-            first,
-            last,
-            memory_peak,
-            series,
-        } = self;
-        let throttled = last
-            .throttled
-            .map(|time| time.saturating_sub(first.throttled.unwrap_or_default()));
+        let Self { service, first, last, memory_peak, series } = self;
+        let throttled = last.throttled.map(|time| time.saturating_sub(first.throttled.unwrap_or_default()));
         let cost = Cost {
             service,
             cpu_seconds: last.cpu.saturating_sub(first.cpu).as_secs_f64(),

@@ -51,28 +51,18 @@ impl Observer {
     pub fn stop(self) -> (Vec<Cost>, BTreeMap<String, ServiceSeries>) {
         drop(self.stop);
         let accounts = self.sampler.join().unwrap_or_default();
-        accounts
-            .into_iter()
-            .map(Account::close)
-            .map(|(cost, series)| (cost.clone(), (cost.service, series)))
-            .unzip()
+        accounts.into_iter().map(Account::close).map(|(cost, series)| (cost.clone(), (cost.service, series))).unzip()
     }
 
     fn start_at(roots: &Roots, targets: Vec<(String, Target)>) -> anyhow::Result<Self> {
         let mut observed = Vec::with_capacity(targets.len());
         let mut limits = Vec::with_capacity(targets.len());
         for (name, target) in targets {
-            let mut source = target
-                .resolve(roots)
-                .with_context(|| format!("cannot observe {name}"))?;
-            let first = source
-                .read(roots)
-                .ok_or_else(|| anyhow!("cannot observe {name}: {target} gives no figures"))?;
+            let mut source = target.resolve(roots).with_context(|| format!("cannot observe {name}"))?;
+            let first =
+                source.read(roots).ok_or_else(|| anyhow!("cannot observe {name}: {target} gives no figures"))?;
             limits.push(source.limit(&name));
-            observed.push(Observed {
-                source,
-                account: Account::open(name, first),
-            });
+            observed.push(Observed { source, account: Account::open(name, first) });
         }
         let (stop, stopped) = channel();
         let roots = roots.clone();
@@ -80,11 +70,7 @@ impl Observer {
             .name("observer".into())
             .spawn(move || sample(&roots, observed, &stopped))
             .context("cannot start the observer's thread")?;
-        Ok(Self {
-            limits,
-            stop,
-            sampler,
-        })
+        Ok(Self { limits, stop, sampler })
     }
 }
 
@@ -106,10 +92,7 @@ fn sample(roots: &Roots, mut observed: Vec<Observed>, stopped: &Receiver<()>) ->
             }
         }
         if !running {
-            return observed
-                .into_iter()
-                .map(|service| service.account)
-                .collect();
+            return observed.into_iter().map(|service| service.account).collect();
         }
         last = now;
         while due <= now {

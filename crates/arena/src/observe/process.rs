@@ -35,10 +35,7 @@ impl Tree {
         let text = fs::read_to_string(file).with_context(|| format!("no process {pid}"))?;
         let stat = Stat::parse(&text).with_context(|| format!("process {pid} gives no figures"))?;
         Ok(Self {
-            members: BTreeSet::from([Identity {
-                pid,
-                started: stat.started,
-            }]),
+            members: BTreeSet::from([Identity { pid, started: stat.started }]),
             cpu: Monotonic::default(),
             disk_write: Monotonic::default(),
             tick: tick(),
@@ -55,20 +52,11 @@ impl Tree {
             return None;
         }
         let ticks: u64 = alive.values().map(|stat| stat.ticks).sum();
-        let usages: Vec<Usage> = alive
-            .keys()
-            .map(|id| Usage::of(&roots.proc.join(id.pid.to_string())))
-            .collect();
+        let usages: Vec<Usage> = alive.keys().map(|id| Usage::of(&roots.proc.join(id.pid.to_string()))).collect();
         self.members = alive.into_keys().collect();
-        let anonymous = usages
-            .iter()
-            .filter_map(|usage| usage.anonymous)
-            .reduce(|left, right| left + right);
+        let anonymous = usages.iter().filter_map(|usage| usage.anonymous).reduce(|left, right| left + right);
         let shared = usages.iter().filter_map(|usage| usage.shared).max();
-        let written = usages
-            .iter()
-            .filter_map(|usage| usage.written)
-            .reduce(|left, right| left + right);
+        let written = usages.iter().filter_map(|usage| usage.written).reduce(|left, right| left + right);
         Some(Reading {
             cpu: self.tick * u32::try_from(self.cpu.follow(ticks)).unwrap_or(u32::MAX),
             memory: anonymous.map(|anonymous| anonymous + shared.unwrap_or(0)),
@@ -83,27 +71,14 @@ impl Tree {
         for (pid, stat) in processes {
             children.entry(stat.parent).or_default().push(*pid);
         }
-        let lives = |id: &&Identity| {
-            processes
-                .get(&id.pid)
-                .is_some_and(|stat| stat.started == id.started)
-        };
+        let lives = |id: &&Identity| processes.get(&id.pid).is_some_and(|stat| stat.started == id.started);
         let mut next: Vec<u32> = self.members.iter().filter(lives).map(|id| id.pid).collect();
         let mut alive = BTreeMap::new();
         while let Some(pid) = next.pop() {
             let Some(stat) = processes.get(&pid) else {
                 continue;
             };
-            if alive
-                .insert(
-                    Identity {
-                        pid,
-                        started: stat.started,
-                    },
-                    *stat,
-                )
-                .is_none()
-            {
+            if alive.insert(Identity { pid, started: stat.started }, *stat).is_none() {
                 next.extend(children.get(&pid).into_iter().flatten());
             }
         }
@@ -168,12 +143,7 @@ impl Usage {
 }
 
 fn field(text: &str, key: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(key))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 fn processes(proc: &Path) -> BTreeMap<u32, Stat> {
@@ -182,10 +152,7 @@ fn processes(proc: &Path) -> BTreeMap<u32, Stat> {
     };
     let one = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        Some((
-            pid,
-            Stat::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?,
-        ))
+        Some((pid, Stat::parse(&fs::read_to_string(entry.path().join("stat")).ok()?)?))
     };
     entries.flatten().filter_map(one).collect()
 }
@@ -193,9 +160,5 @@ fn processes(proc: &Path) -> BTreeMap<u32, Stat> {
 fn tick() -> Duration {
     // SAFETY: sysconf has no preconditions.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Duration::from_secs(1)
-        / u32::try_from(per_second)
-            .ok()
-            .filter(|ticks| *ticks > 0)
-            .unwrap_or(100)
+    Duration::from_secs(1) / u32::try_from(per_second).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }

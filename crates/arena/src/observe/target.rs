@@ -63,9 +63,7 @@ impl fmt::Display for Target {
 /// What is missing, in one line.
 pub fn parse_named(text: &str) -> Result<(String, Target), String> {
     match text.split_once('=') {
-        Some((name, target)) if !name.is_empty() && !target.is_empty() => {
-            Ok((name.to_owned(), Target::parse(target)))
-        }
+        Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.to_owned(), Target::parse(target))),
         _ => Err("expected NAME=PID, NAME=/CONTROL/GROUP or NAME=CONTAINER".into()),
     }
 }
@@ -81,10 +79,7 @@ pub struct Roots {
 
 impl Default for Roots {
     fn default() -> Self {
-        Self {
-            cgroup: "/sys/fs/cgroup".into(),
-            proc: "/proc".into(),
-        }
+        Self { cgroup: "/sys/fs/cgroup".into(), proc: "/proc".into() }
     }
 }
 
@@ -110,11 +105,7 @@ impl Source {
             Self::Groups(groups) => groups.limits(),
             Self::Tree(_) => (None, None),
         };
-        Limit {
-            service: service.to_owned(),
-            cpus,
-            memory_bytes,
-        }
+        Limit { service: service.to_owned(), cpus, memory_bytes }
     }
 }
 
@@ -128,21 +119,11 @@ pub(super) fn container(roots: &Roots, pid: u32) -> anyhow::Result<Source> {
 
 fn main_process(container: &str) -> anyhow::Result<u32> {
     let output = Command::new("docker")
-        .args([
-            "inspect",
-            "--type",
-            "container",
-            "--format",
-            "{{.State.Pid}}",
-            container,
-        ])
+        .args(["inspect", "--type", "container", "--format", "{{.State.Pid}}", container])
         .output()
         .context("cannot run docker")?;
     if !output.status.success() {
-        bail!(
-            "docker inspect: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("docker inspect: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     match String::from_utf8_lossy(&output.stdout).trim().parse() {
         Ok(0) | Err(_) => bail!("container {container} is not running"),
@@ -157,18 +138,9 @@ mod tests {
     #[test]
     fn the_shape_of_the_text_decides() {
         assert_eq!(Target::parse("4711"), Target::Process(4711));
-        assert_eq!(
-            Target::parse("/peleja-1/api1"),
-            Target::Cgroup("/peleja-1/api1".into())
-        );
-        assert_eq!(
-            Target::parse("peleja-1/api1"),
-            Target::Cgroup("peleja-1/api1".into())
-        );
-        assert_eq!(
-            Target::parse("rinha-db-1"),
-            Target::Container("rinha-db-1".into())
-        );
+        assert_eq!(Target::parse("/peleja-1/api1"), Target::Cgroup("/peleja-1/api1".into()));
+        assert_eq!(Target::parse("peleja-1/api1"), Target::Cgroup("peleja-1/api1".into()));
+        assert_eq!(Target::parse("rinha-db-1"), Target::Container("rinha-db-1".into()));
     }
 
     #[test]

@@ -11,17 +11,13 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let directory =
-            std::env::temp_dir().join(format!("arena-observe-{name}-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("arena-observe-{name}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         Self(directory)
     }
 
     fn roots(&self) -> Roots {
-        Roots {
-            cgroup: self.0.join("cgroup"),
-            proc: self.0.join("proc"),
-        }
+        Roots { cgroup: self.0.join("cgroup"), proc: self.0.join("proc") }
     }
 
     fn write(&self, file: &str, text: &str) {
@@ -48,18 +44,12 @@ fn v1(scratch: &Scratch, group: &str) {
     );
     scratch.write(&format!("cgroup/cpu/{group}/cpu.cfs_quota_us"), "45000\n");
     scratch.write(&format!("cgroup/cpu/{group}/cpu.cfs_period_us"), "100000\n");
-    scratch.write(
-        &format!("cgroup/cpuacct/{group}/cpuacct.usage"),
-        "2500000000\n",
-    );
+    scratch.write(&format!("cgroup/cpuacct/{group}/cpuacct.usage"), "2500000000\n");
     scratch.write(
         &format!("cgroup/memory/{group}/memory.stat"),
         "cache 900\nrss 1\nshmem 2\ntotal_cache 9000\ntotal_rss 4096\ntotal_rss_huge 5\ntotal_shmem 8192\n",
     );
-    scratch.write(
-        &format!("cgroup/memory/{group}/memory.limit_in_bytes"),
-        "536870912\n",
-    );
+    scratch.write(&format!("cgroup/memory/{group}/memory.limit_in_bytes"), "536870912\n");
     scratch.write(
         &format!("cgroup/blkio/{group}/blkio.throttle.io_service_bytes_recursive"),
         "254:0 Read 1\n254:0 Write 700\n254:0 Sync 701\n254:16 Write 11\n254:16 Total 11\nTotal 712\n",
@@ -82,10 +72,7 @@ fn v2(scratch: &Scratch, group: &str) {
         "usage_usec 1250000\nuser_usec 1\nsystem_usec 2\nnr_periods 10\nnr_throttled 3\nthrottled_usec 40000\n",
     );
     scratch.write(&format!("cgroup/{group}/cpu.max"), "25000 100000\n");
-    scratch.write(
-        &format!("cgroup/{group}/memory.stat"),
-        "anon 4096\nfile 99999\nshmem 1024\n",
-    );
+    scratch.write(&format!("cgroup/{group}/memory.stat"), "anon 4096\nfile 99999\nshmem 1024\n");
     scratch.write(&format!("cgroup/{group}/memory.max"), "max\n");
     scratch.write(
         &format!("cgroup/{group}/io.stat"),
@@ -107,19 +94,12 @@ fn version_1_by_name_and_by_directory() {
     let scratch = Scratch::new("v1");
     let roots = scratch.roots();
     v1(&scratch, "peleja-7/db");
-    let directory = roots
-        .cgroup
-        .join("memory/peleja-7/db")
-        .display()
-        .to_string();
+    let directory = roots.cgroup.join("memory/peleja-7/db").display().to_string();
     for name in ["peleja-7/db", "/peleja-7/db", "/peleja-7/db/", &directory] {
         let target = Target::Cgroup(name.to_owned());
         assert_eq!(read(&roots, &target), Some(V1_READING), "{name}");
         let limit = target.resolve(&roots).unwrap().limit("db");
-        assert_eq!(
-            (limit.cpus, limit.memory_bytes),
-            (Some(0.45), Some(512 << 20))
-        );
+        assert_eq!((limit.cpus, limit.memory_bytes), (Some(0.45), Some(512 << 20)));
     }
 }
 
@@ -142,15 +122,9 @@ fn what_version_1_does_not_tell_is_none() {
     let scratch = Scratch::new("v1-bare");
     let roots = scratch.roots();
     scratch.write("cgroup/cpuacct/app/cpuacct.usage", "1000\n");
-    scratch.write(
-        "cgroup/memory/app/memory.limit_in_bytes",
-        "9223372036854771712\n",
-    );
+    scratch.write("cgroup/memory/app/memory.limit_in_bytes", "9223372036854771712\n");
     let target = Target::Cgroup("/app".into());
-    let reading = Reading {
-        cpu: Duration::from_nanos(1000),
-        ..Reading::default()
-    };
+    let reading = Reading { cpu: Duration::from_nanos(1000), ..Reading::default() };
     assert_eq!(read(&roots, &target), Some(reading));
     let limit = target.resolve(&roots).unwrap().limit("app");
     assert_eq!((limit.cpus, limit.memory_bytes), (None, None));
@@ -161,13 +135,8 @@ fn a_missing_group_or_process_is_an_error_with_the_name() {
     let scratch = Scratch::new("missing");
     fs::create_dir_all(scratch.roots().cgroup).unwrap();
     for target in [Target::Cgroup("/nowhere".into()), Target::Process(1)] {
-        let error = Observer::start_at(&scratch.roots(), vec![("db".into(), target)])
-            .err()
-            .unwrap();
-        assert!(
-            format!("{error:#}").starts_with("cannot observe db: no "),
-            "{error:#}"
-        );
+        let error = Observer::start_at(&scratch.roots(), vec![("db".into(), target)]).err().unwrap();
+        assert!(format!("{error:#}").starts_with("cannot observe db: no "), "{error:#}");
     }
 }
 
@@ -179,13 +148,7 @@ fn containers_of_every_driver_are_found() {
     for (index, name) in [&cgroupfs, &systemd].into_iter().enumerate() {
         let scratch = Scratch::new(&format!("container-v1-{index}"));
         v1(&scratch, name);
-        let lines = [
-            "11:memory:",
-            "5:cpu,cpuacct:",
-            "3:blkio:",
-            "1:name=systemd:",
-            "0::",
-        ];
+        let lines = ["11:memory:", "5:cpu,cpuacct:", "3:blkio:", "1:name=systemd:", "0::"];
         let membership: String = lines.map(|line| format!("{line}/{name}\n")).concat();
         scratch.write("proc/42/cgroup", &membership);
         assert_eq!(container_reading(&scratch), Some(V1_READING), "{name}");
@@ -203,16 +166,11 @@ fn a_container_without_a_group_of_its_own_is_its_processes() {
     scratch.write("cgroup/cpuacct/cpuacct.usage", "1\n");
     scratch.write("proc/42/cgroup", "2:cpuacct:/\n1:cpu:/\n0::/\n");
     process(&scratch, 42, 1, 100, 5);
-    assert_eq!(
-        container_reading(&scratch).unwrap().cpu,
-        Duration::from_secs(1)
-    );
+    assert_eq!(container_reading(&scratch).unwrap().cpu, Duration::from_secs(1));
 }
 
 fn container_reading(scratch: &Scratch) -> Option<Reading> {
-    target::container(&scratch.roots(), 42)
-        .unwrap()
-        .read(&scratch.roots())
+    target::container(&scratch.roots(), 42).unwrap().read(&scratch.roots())
 }
 
 /// Writes the files of a process that used `ticks` of CPU time and whose name tries to confuse.
@@ -223,14 +181,9 @@ fn process(scratch: &Scratch, pid: u32, parent: u32, ticks: u64, started: u64) {
         "{pid} (a) 9 (b) S {parent} 0 0 0 -1 4194560 1 2 0 3 {own} 0 {waited_for} 0 20 0 1 0 {started} 46116864"
     );
     scratch.write(&format!("proc/{pid}/stat"), &stat);
-    scratch.write(
-        &format!("proc/{pid}/status"),
-        "VmRSS:\t9 kB\nRssAnon:\t     4 kB\nRssFile:\t 5 kB\nRssShmem:\t2 kB\n",
-    );
-    scratch.write(
-        &format!("proc/{pid}/io"),
-        "rchar: 1\nwchar: 2\nwrite_bytes: 512\ncancelled_write_bytes: 0\n",
-    );
+    scratch
+        .write(&format!("proc/{pid}/status"), "VmRSS:\t9 kB\nRssAnon:\t     4 kB\nRssFile:\t 5 kB\nRssShmem:\t2 kB\n");
+    scratch.write(&format!("proc/{pid}/io"), "rchar: 1\nwchar: 2\nwrite_bytes: 512\ncancelled_write_bytes: 0\n");
 }
 
 #[test]
@@ -252,11 +205,7 @@ fn a_process_counts_with_all_its_descendants() {
     process(&scratch, 11, 1, 9000, 99);
     process(&scratch, 12, 1, 80, 7);
     let reading = source.read(&roots).unwrap();
-    assert_eq!(
-        reading.cpu,
-        Duration::from_secs(2),
-        "what a dead process used is not taken back"
-    );
+    assert_eq!(reading.cpu, Duration::from_secs(2), "what a dead process used is not taken back");
     process(&scratch, 12, 1, 180, 7);
     assert_eq!(source.read(&roots).unwrap().cpu, Duration::from_secs(3));
 
@@ -271,13 +220,7 @@ struct Burner(Child);
 
 impl Burner {
     fn start() -> Self {
-        Self(
-            Command::new("sh")
-                .args(["-c", "(while :; do :; done) & wait"])
-                .process_group(0)
-                .spawn()
-                .unwrap(),
-        )
+        Self(Command::new("sh").args(["-c", "(while :; do :; done) & wait"]).process_group(0).spawn().unwrap())
     }
 }
 
@@ -304,8 +247,7 @@ fn wait_for_cpu(pid: u32) {
 #[test]
 fn a_real_process_tree_is_charged_for_what_its_child_burns() {
     let burner = Burner::start();
-    let observer =
-        Observer::start(vec![("burner".into(), Target::Process(burner.0.id()))]).unwrap();
+    let observer = Observer::start(vec![("burner".into(), Target::Process(burner.0.id()))]).unwrap();
     wait_for_cpu(burner.0.id());
     let (costs, series) = observer.stop();
     assert!(costs[0].cpu_seconds >= 0.09, "{costs:?}");
@@ -323,26 +265,17 @@ impl Cage {
         let v2 = root.join("cgroup.controllers").exists();
         let directories: Vec<PathBuf> = match v2 {
             true => vec![root.join(name)],
-            false => ["cpu", "cpuacct"]
-                .map(|controller| root.join(controller).join(name))
-                .to_vec(),
+            false => ["cpu", "cpuacct"].map(|controller| root.join(controller).join(name)).to_vec(),
         };
         let cage = Self(directories);
-        let (file, quota) = if v2 {
-            ("cpu.max", "10000 100000")
-        } else {
-            ("cpu.cfs_quota_us", "10000")
-        };
+        let (file, quota) = if v2 { ("cpu.max", "10000 100000") } else { ("cpu.cfs_quota_us", "10000") };
         cage.0.iter().try_for_each(fs::create_dir).ok()?;
         fs::write(cage.0[0].join(file), quota).ok()?;
         Some(cage)
     }
 
     fn hold(&self, pid: u32) -> Option<()> {
-        self.0
-            .iter()
-            .try_for_each(|directory: &PathBuf| fs::write(procs(directory), pid.to_string()))
-            .ok()
+        self.0.iter().try_for_each(|directory: &PathBuf| fs::write(procs(directory), pid.to_string())).ok()
     }
 }
 
@@ -371,14 +304,10 @@ fn a_real_control_group_is_charged_and_throttled() {
         return;
     };
     let mut command = Command::new("sh");
-    command
-        .args(["-c", "read go; (while :; do :; done) & wait"])
-        .process_group(0)
-        .stdin(std::process::Stdio::piped());
+    command.args(["-c", "read go; (while :; do :; done) & wait"]).process_group(0).stdin(std::process::Stdio::piped());
     let mut burner = Burner(command.spawn().unwrap());
     cage.hold(burner.0.id()).unwrap();
-    let observer =
-        Observer::start(vec![("caged".into(), Target::Cgroup(format!("/{name}")))]).unwrap();
+    let observer = Observer::start(vec![("caged".into(), Target::Cgroup(format!("/{name}")))]).unwrap();
     assert_eq!(observer.limits()[0].cpus, Some(0.1));
     std::io::Write::write_all(&mut burner.0.stdin.take().unwrap(), b"go\n").unwrap();
     wait_for_cpu(burner.0.id());

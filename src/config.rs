@@ -1,0 +1,130 @@
+//! Configuration by flag or environment variable.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Everything that can be set; a wrong value ends the program with status 2 before anything starts.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "peleja", version, about)]
+pub struct Config {
+    /// Where to listen: HOST:PORT, or unix:PATH for a Unix socket.
+    #[arg(long, env = "PELEJA_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: Address,
+
+    /// The database: a URL or `key=value` pairs; a host that begins with `/` is the folder of a Unix socket.
+    #[arg(
+        long,
+        env = "PELEJA_DATABASE",
+        default_value = "host=localhost user=postgres password=rinha dbname=postgres",
+        hide_env_values = true
+    )]
+    pub database: tokio_postgres::Config,
+
+    /// Connections that store people. Each carries one commit at a time; more of them make smaller groups, not more
+    /// throughput, until the disk can flush in parallel.
+    #[arg(long, env = "PELEJA_WRITERS", default_value_t = 1, value_parser = connections())]
+    pub writers: u16,
+
+    /// Connections that fetch by id. Fetches that arrive while all are busy go together in the next statement.
+    #[arg(long, env = "PELEJA_FETCHERS", default_value_t = 1, value_parser = connections())]
+    pub fetchers: u16,
+
+    /// Connections that search and count, one statement at a time each. Too few and a slow search delays the next;
+    /// too many and searches take the CPU from everything else in the database.
+    #[arg(long, env = "PELEJA_SEARCHERS", default_value_t = 2, value_parser = connections())]
+    pub searchers: u16,
+
+    /// The most people in one statement. 1 stores each on its own.
+    #[arg(long, env = "PELEJA_BATCH", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+
+    /// Requests that may wait for a connection; one more is answered 503 at once.
+    #[arg(long, env = "PELEJA_QUEUE", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub queue: u32,
+
+    /// Seconds that a request may take before it is answered 503. Long enough for a restart of the database to pass
+    /// unseen, shorter than the patience of whoever asks.
+    #[arg(long, env = "PELEJA_PATIENCE", default_value = "5", value_parser = seconds)]
+    pub patience: Duration,
+
+    /// Seconds that requests under way get to finish after SIGTERM.
+    #[arg(long, env = "PELEJA_GRACE", default_value = "8", value_parser = seconds)]
+    pub grace: Duration,
+
+    /// Ask the instance that listens at the address whether it is ready, and end with 0 if it is: a health check for
+    /// images that hold no HTTP client.
+    #[arg(long)]
+    pub check: bool,
+}
+
+fn connections() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=64)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=300.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("want seconds between 0.1 and 300".into()),
+    }
+}
+
+/// Where an instance listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `HOST:PORT`.
+    Tcp(String),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            // sun_path holds 108 bytes with its final zero, see unix(7).
+            return match path.len() {
+                0 => Err("unix: wants a path".into()),
+                1..=107 => Ok(Self::Unix(path.into())),
+                _ => Err("a socket's path may have 107 bytes".into()),
+            };
+        }
+        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        port.map(|_| Self::Tcp(text.into())).ok_or_else(|| "want HOST:PORT or unix:PATH".into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_tcp_or_unix() {
+        assert_eq!("127.0.0.1:80".parse(), Ok(Address::Tcp("127.0.0.1:80".into())));
+        assert_eq!("unix:/run/a.sock".parse(), Ok(Address::Unix("/run/a.sock".into())));
+        for bad in ["", "80", "host", "host:", "host:99999", "unix:"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+        assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for bad in [["--writers", "0"], ["--batch", "0"], ["--patience", "0"], ["--patience", "x"], ["--queue", "0"]] {
+            assert!(Config::try_parse_from(["peleja"].into_iter().chain(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! JSON in and out; the only user of simd-json.
+
+use std::cell::RefCell;
+use std::mem;
+
+use simd_json::{Buffers, Node, StaticNode, Tape};
+use uuid::Uuid;
+
+use crate::person::{Draft, Field, Value};
+use crate::vocabulary::Vocabulary;
+
+/// The body is not a JSON object in UTF-8.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Reads a person's draft out of a body; the body's bytes are changed in place.
+///
+/// Unknown keys are skipped, and the last of a duplicated key wins. A number beyond a double's range is malformed
+/// wherever it stands; RFC 8259, section 6, leaves that to the reader.
+///
+/// # Errors
+///
+/// [`Malformed`] for anything that is not one JSON object.
+pub fn read_draft<'a>(body: &'a mut [u8], vocabulary: &Vocabulary) -> Result<Draft<'a>, Malformed> {
+    thread_local! {
+        static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
+    }
+    let mut tape = Tape(Vec::new());
+    BUFFERS.with_borrow_mut(|buffers| simd_json::fill_tape(body, buffers, &mut tape)).map_err(|_| Malformed)?;
+    let mut nodes = Nodes(&tape.0);
+    let Some(Node::Object { len, .. }) = nodes.next() else {
+        return Err(Malformed);
+    };
+    let mut draft = Draft::default();
+    for _ in 0..len {
+        let Some(Node::String(key)) = nodes.next() else {
+            return Err(Malformed);
+        };
+        match vocabulary.field(key) {
+            Some(field) => draft.0[field as usize] = nodes.value(),
+            None => nodes.skip(),
+        }
+    }
+    Ok(draft)
+}
+
+/// A walk over simd-json's tape: containers announce how many nodes they span.
+struct Nodes<'t, 'a>(&'t [Node<'a>]);
+
+impl<'a> Nodes<'_, 'a> {
+    fn next(&mut self) -> Option<Node<'a>> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn skip(&mut self) {
+        let nodes = match self.next() {
+            Some(Node::Array { count, .. } | Node::Object { count, .. }) => count,
+            _ => 0,
+        };
+        self.0 = self.0.get(nodes..).unwrap_or_default();
+    }
+
+    fn value(&mut self) -> Value<'a> {
+        match self.0.first() {
+            Some(Node::String(text)) => {
+                self.skip();
+                Value::Text(text)
+            }
+            Some(Node::Static(StaticNode::Null)) => {
+                self.skip();
+                Value::Null
+            }
+            Some(&Node::Array { len, .. }) => {
+                self.next();
+                Value::List((0..len).map(|_| self.element()).collect())
+            }
+            _ => {
+                self.skip();
+                Value::Other
+            }
+        }
+    }
+
+    fn element(&mut self) -> Value<'a> {
+        if let Some(Node::Array { .. }) = self.0.first() {
+            self.skip();
+            return Value::Other;
+        }
+        self.value()
+    }
+}
+
+/// A stored person, borrowed from wherever it was read.
+pub struct Stored<'a> {
+    /// Written hyphenated, in lower case.
+    pub id: Uuid,
+    /// As it was sent.
+    pub nickname: &'a str,
+    /// As it was sent.
+    pub fullname: &'a str,
+    /// `YYYY-MM-DD`.
+    pub dob: &'a str,
+    /// Another client of the table may have stored nulls in it.
+    pub stack: Option<Vec<Option<&'a str>>>,
+}
+
+/// Appends a person as compact JSON.
+pub fn write_person(out: &mut Vec<u8>, person: &Stored<'_>, vocabulary: &Vocabulary) {
+    out.extend_from_slice(b"{\"id\":");
+    write_string(out, person.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    for (field, text) in
+        [(Field::Nickname, person.nickname), (Field::Fullname, person.fullname), (Field::Dob, person.dob)]
+    {
+        write_key(out, vocabulary.key(field));
+        write_string(out, text);
+    }
+    write_key(out, vocabulary.key(Field::Stack));
+    match &person.stack {
+        None => out.extend_from_slice(b"null"),
+        Some(stack) => write_list(out, stack, |out, element| match element {
+            None => out.extend_from_slice(b"null"),
+            Some(text) => write_string(out, text),
+        }),
+    }
+    out.push(b'}');
+}
+
+/// Appends a JSON array of whatever `write` makes of each item.
+pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+fn write_key(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+/// Appends a JSON string: RFC 8259 wants quotation mark, reverse solidus and U+0000 to U+001F escaped, nothing else.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (index, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[mem::replace(&mut copied, index + 1)..index]);
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::{ENGLISH, EVENT};
+
+    fn read(body: &str) -> Result<String, Malformed> {
+        let mut body = body.as_bytes().to_vec();
+        read_draft(&mut body, &ENGLISH).map(|draft| format!("{:?}", draft.0))
+    }
+
+    #[test]
+    fn a_draft_keeps_what_the_rules_look_at() {
+        assert_eq!(
+            read(
+                r#"{"nickname":"a","x":{"nickname":[1,{"y":2}]},"fullname":null,"stack":["b",null,[1,[2]],{"z":1}],"dob":7}"#
+            ),
+            Ok(r#"[Text("a"), Null, Other, List([Text("b"), Null, Other, Other])]"#.into())
+        );
+    }
+
+    #[test]
+    fn the_last_of_a_duplicated_key_wins() {
+        assert_eq!(
+            read(r#"{"nickname":["a"],"nickname":1,"nickname":"b"}"#),
+            Ok(r#"[Text("b"), Missing, Missing, Missing]"#.into())
+        );
+    }
+
+    #[test]
+    fn each_vocabulary_has_its_keys() {
+        let mut body = *br#"{"apelido":"a","nickname":"b"}"#;
+        assert_eq!(read_draft(&mut body, &EVENT).unwrap().0[0], Value::Text("a"));
+    }
+
+    #[test]
+    fn whatever_is_not_one_object_is_malformed() {
+        for body in
+            ["", " ", "[]", "null", "\"x\"", "1", "{", "{}x", "{}{}", "NaN", "{\"a\":NaN}", "{\"a\":1,}", "{'a':1}"]
+        {
+            assert_eq!(read(body), Err(Malformed), "{body}");
+        }
+        for body in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\udc00x"}"#,
+            r#"{"a":"\ud800\ud800"}"#,
+            "{\"a\":\"\n\"}",
+            "{\"a\":01}",
+            "\u{feff}{}",
+        ] {
+            assert_eq!(read(body), Err(Malformed), "{body}");
+        }
+        assert_eq!(read_draft(&mut b"{\"a\":\"\xff\"}".to_vec(), &ENGLISH).err(), Some(Malformed));
+        assert_eq!(read_draft(&mut b"{\"a\":\"\xed\xa0\x80\"}".to_vec(), &ENGLISH).err(), Some(Malformed));
+    }
+
+    #[test]
+    fn what_unknown_keys_hold_does_not_matter() {
+        for value in ["123456789012345678901234567890", "-1e-999", "-0", "1E+5", "\"\\u0000\"", "[[[[[[]]]]]]", "{}"] {
+            let body = format!(r#"{{"a":{value},"nickname":"n"}}"#);
+            assert_eq!(read(&body), Ok(r#"[Text("n"), Missing, Missing, Missing]"#.into()), "{body}");
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped_as_rfc_8259_wants() {
+        let mut out = Vec::new();
+        write_string(&mut out, "a\"b\\c\n\r\t\u{1}\u{1f}\u{7f}é🥊</script>");
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u001f\u{7f}é🥊</script>\"");
+    }
+
+    #[test]
+    fn a_person_is_compact_json() {
+        let person =
+            Stored { id: Uuid::nil(), nickname: "n", fullname: "f", dob: "d", stack: Some(vec![Some("a"), None]) };
+        let mut out = Vec::new();
+        write_person(&mut out, &person, &EVENT);
+        let expected = r#"{"id":"00000000-0000-0000-0000-000000000000","apelido":"n","nome":"f","nascimento":"d","stack":["a",null]}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

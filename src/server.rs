@@ -1,0 +1,126 @@
+//! Accepts connections, bounds what they may take, and drains them at the end.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::app::App;
+use crate::config::Address;
+use crate::routes;
+
+/// Connections served at once; more wait in the listener's backlog.
+const CONNECTIONS: usize = 2048;
+
+/// A connection that sends no complete head in this time is closed, an idle one too. Whatever stands in front must
+/// give up an idle connection sooner, or it will now and then send a request into a closing one.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A bound socket.
+pub enum Listener {
+    /// Over TCP.
+    Tcp(TcpListener),
+    /// Over a Unix socket.
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds an address. A Unix socket that nobody listens on is replaced; anyone may connect to the new one, since
+    /// nginx runs as another user: the folder that it stands in is what keeps others out.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, and `AddrInUse` for a Unix socket that somebody listens on.
+    pub async fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Address::Unix(path) => bind_unix(path).await.map(Self::Unix),
+        }
+    }
+}
+
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown` is done, then lets the requests under way finish for at most `grace`.
+pub async fn run(listener: Listener, app: Arc<App>, shutdown: impl Future<Output = ()>, grace: Duration) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((Stream::Tcp(stream), place)) => {
+                // An answer is one write; waiting to fill a segment would only delay it.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(serve(stream, place, app.clone(), graceful.watcher()));
+            }
+            Ok((Stream::Unix(stream), place)) => {
+                tokio::spawn(serve(stream, place, app.clone(), graceful.watcher()));
+            }
+            // Out of file descriptors, most likely: the next try may find one free.
+            Err(error) => {
+                eprintln!("peleja: accept: {error}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    drop(listener);
+    if timeout(grace, graceful.shutdown()).await.is_err() {
+        eprintln!("peleja: connections were still open after {grace:?}");
+    }
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(UnixStream),
+}
+
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> io::Result<(Stream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let stream = match listener {
+        Listener::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
+        Listener::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+    };
+    Ok((stream, place))
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    _place: OwnedSemaphorePermit,
+    app: Arc<App>,
+    watcher: Watcher,
+) {
+    let service = service_fn(|request| {
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(routes::answer(&app, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    // What ends a connection early is the client's affair, and its requests have been answered or not.
+    let _ = watcher.watch(connection).await;
+}

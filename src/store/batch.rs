@@ -1,0 +1,164 @@
+//! Grouping: what arrives while a statement is under way goes together in the next one.
+//!
+//! Groups grow with the load by themselves, and no timer makes anyone wait.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::error::Error;
+
+/// What is done to a group.
+pub(super) trait Work: Send + Sync + 'static {
+    type Item: Send + Sync + 'static;
+    type Answer: Send + 'static;
+
+    /// Answers every item, in order.
+    fn run(&self, items: &[Self::Item]) -> impl Future<Output = Vec<Result<Self::Answer, Error>>> + Send;
+}
+
+/// A queue with a bound, and lanes that each take all that waits in it, do it, and come back for more.
+pub(super) struct Batcher<I, A> {
+    queue: mpsc::Sender<Waiting<I, A>>,
+}
+
+type SharedReceiver<I, A> = Arc<Mutex<mpsc::Receiver<Waiting<I, A>>>>;
+
+struct Waiting<I, A> {
+    item: I,
+    reply: oneshot::Sender<Result<A, Error>>,
+}
+
+impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
+    /// Starts the lanes; they end when the batcher is dropped.
+    pub(super) fn start(work: impl Work<Item = I, Answer = A>, lanes: u16, most: usize, queue: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(queue);
+        let work = Arc::new(work);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..lanes {
+            tokio::spawn(lane(work.clone(), receiver.clone(), most));
+        }
+        Self { queue: sender }
+    }
+
+    /// Has an item done with whatever else waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] where the queue is full, else what the work says.
+    pub(super) async fn submit(&self, item: I) -> Result<A, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Waiting { item, reply }).map_err(|_| Error::Unavailable)?;
+        answer.await.unwrap_or(Err(Error::Unavailable))
+    }
+}
+
+async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer>, most: usize) {
+    let mut group = Vec::with_capacity(most);
+    loop {
+        if receiver.lock().await.recv_many(&mut group, most).await == 0 {
+            return;
+        }
+        let (items, replies): (Vec<_>, Vec<_>) = group
+            .drain(..)
+            // Whoever has given up was told that nothing is known; there is no point in doing it now.
+            .filter(|waiting| !waiting.reply.is_closed())
+            .map(|waiting| (waiting.item, waiting.reply))
+            .unzip();
+        if items.is_empty() {
+            continue;
+        }
+        let answers = work.run(&items).await;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // Nobody waits for it any more.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as StdMutex;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    struct Doubling {
+        gate: Arc<Semaphore>,
+        groups: Arc<StdMutex<Vec<usize>>>,
+    }
+
+    impl Work for Doubling {
+        type Item = u32;
+        type Answer = u32;
+
+        async fn run(&self, items: &[u32]) -> Vec<Result<u32, Error>> {
+            self.groups.lock().unwrap().push(items.len());
+            self.gate.acquire().await.unwrap().forget();
+            items.iter().map(|item| if *item == 13 { Err(Error::Internal) } else { Ok(item * 2) }).collect()
+        }
+    }
+
+    fn doubling() -> (Doubling, Arc<Semaphore>, Arc<StdMutex<Vec<usize>>>) {
+        let (gate, groups) = (Arc::new(Semaphore::new(0)), Arc::new(StdMutex::new(Vec::new())));
+        (Doubling { gate: gate.clone(), groups: groups.clone() }, gate, groups)
+    }
+
+    #[tokio::test]
+    async fn what_arrives_meanwhile_goes_together_and_each_gets_its_own_answer() {
+        let (work, gate, groups) = doubling();
+        let batcher = Arc::new(Batcher::start(work, 1, 4, 16));
+        let mut tasks = Vec::new();
+        for item in [1, 2, 13, 4, 5, 6] {
+            let batcher = batcher.clone();
+            tasks.push(tokio::spawn(async move { batcher.submit(item).await }));
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(9);
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        assert_eq!(answers, [Ok(2), Ok(4), Err(Error::Internal), Ok(8), Ok(10), Ok(12)]);
+        assert_eq!(*groups.lock().unwrap(), [1, 4, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_so_at_once() {
+        let (work, _gate, _) = doubling();
+        let batcher = Arc::new(Batcher::start(work, 1, 1, 1));
+        let mut tasks = Vec::new();
+        for item in [1, 2] {
+            let batcher = batcher.clone();
+            tasks.push(tokio::spawn(async move { batcher.submit(item).await }));
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(batcher.submit(3).await, Err(Error::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn who_gave_up_is_left_out() {
+        let (work, gate, groups) = doubling();
+        let batcher = Arc::new(Batcher::start(work, 1, 4, 16));
+        let first = tokio::spawn({
+            let batcher = batcher.clone();
+            async move { batcher.submit(1).await }
+        });
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let gone = tokio::spawn({
+            let batcher = batcher.clone();
+            async move { batcher.submit(2).await }
+        });
+        tokio::task::yield_now().await;
+        gone.abort();
+        let _ = gone.await;
+        gate.add_permits(9);
+        assert_eq!(first.await.unwrap(), Ok(2));
+        assert_eq!(batcher.submit(3).await, Ok(6));
+        assert_eq!(*groups.lock().unwrap(), [1, 1]);
+    }
+}
