@@ -5,4 +5,7 @@
 pub mod cli;
 pub mod exit;
 pub mod observe;
+pub mod prerequisites;
 pub mod run;
+pub mod stack;
+pub mod workspace;

@@ -1,0 +1,174 @@
+//! The programs that the arena drives but does not bring along, and how they get onto the machine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+
+/// A program that must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tool {
+    /// PostgreSQL's server, 15 or later, with its extension pg_trgm.
+    Postgres,
+    /// The front door.
+    Nginx,
+    /// What Gatling runs on.
+    Jdk,
+    /// What Gatling is fetched and built with.
+    Maven,
+    /// What pages are looked at with in tests.
+    Chromium,
+}
+
+/// Whether what is missing may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Install {
+    /// Through the system's package manager.
+    Allowed,
+    /// Only say what is missing.
+    Refused,
+}
+
+impl Install {
+    /// [`Install::Refused`] if the user said so.
+    pub fn unless(refused: bool) -> Self {
+        if refused { Self::Refused } else { Self::Allowed }
+    }
+}
+
+impl Tool {
+    /// Debian's package.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgresql",
+            Self::Nginx => "nginx",
+            Self::Jdk => "default-jdk-headless",
+            Self::Maven => "maven",
+            Self::Chromium => "chromium",
+        }
+    }
+
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL, where the people are stored",
+            Self::Nginx => "nginx, the front door of the two instances",
+            Self::Jdk => "a JDK, which Gatling runs on",
+            Self::Maven => "Maven, which fetches and builds the load test",
+            Self::Chromium => "Chromium, in which the tests look at the pages",
+        }
+    }
+
+    fn locate(self) -> Option<PathBuf> {
+        match self {
+            Self::Postgres => postgres_folder(),
+            Self::Nginx => on_path("nginx"),
+            Self::Jdk => on_path("javac"),
+            Self::Maven => on_path("mvn"),
+            Self::Chromium => on_path("chromium").or_else(|| on_path("chromium-browser")),
+        }
+    }
+}
+
+/// Where a tool is: the folder of PostgreSQL's programs, the program itself for the others.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn find(tool: Tool) -> anyhow::Result<PathBuf> {
+    tool.locate().with_context(|| format!("there is no {}; install the package `{}`", tool.purpose(), tool.package()))
+}
+
+/// Sees to it that the tools are there, saying what is installed and why.
+///
+/// # Errors
+///
+/// If one is missing and may not or cannot be installed; the error lists all that are missing.
+pub fn ensure(tools: &[Tool], install: Install) -> anyhow::Result<()> {
+    let missing: BTreeSet<Tool> = tools.iter().copied().filter(|tool| tool.locate().is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = missing.iter().map(|tool| format!("  {:<22} {}", tool.package(), tool.purpose())).collect();
+    let list = list.join("\n");
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package()).collect();
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if install == Install::Refused {
+        bail!("these packages are missing, and --no-install was given:\n{list}\nOn Debian: {by_hand}");
+    }
+    if on_path("apt-get").is_none() {
+        bail!("these are missing, and only Debian's package manager is known here:\n{list}");
+    }
+    eprintln!("arena: installing what is missing:\n{list}");
+    install_packages(&packages).with_context(|| format!("install them by hand: {by_hand}"))?;
+    for tool in missing {
+        find(tool)?;
+    }
+    Ok(())
+}
+
+fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
+    let _quiet = NoServices::begin();
+    let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    // Lists may be absent or old on a fresh machine; they take a few seconds.
+    apt(&["update"])?;
+    apt(&arguments)
+}
+
+fn apt(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = if nix::unistd::Uid::effective().is_root() {
+        Command::new("apt-get")
+    } else {
+        ensure!(on_path("sudo").is_some(), "you are not root, and there is no sudo");
+        let mut command = Command::new("sudo");
+        command.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get");
+        command
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(arguments).stdout(Stdio::null());
+    let status = command.status().context("starting apt-get")?;
+    ensure!(status.success(), "`apt-get {}` failed ({status})", arguments.join(" "));
+    Ok(())
+}
+
+/// Debian starts the services that it installs. Nobody asked for a PostgreSQL or an nginx that runs from now on, so
+/// they are told not to, in the way that invoke-rc.d(8) describes; only root can do that, and only if nobody else has.
+struct NoServices(Option<&'static Path>);
+
+impl NoServices {
+    fn begin() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() || fs::write(path, "#!/bin/sh\nexit 101\n").is_err() {
+            return Self(None);
+        }
+        let this = Self(Some(path));
+        // Without it the policy is not asked, and a service that nobody uses starts: no harm to the bout.
+        let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
+        this
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The newest of Debian's folders, or wherever the search path leads.
+fn postgres_folder() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.map(|entry| entry.path()).filter_map(|path| Some((number(&path)?, path.join("bin")))).max();
+    let newest = newest.map(|(_, folder)| folder).filter(|folder| folder.join("initdb").is_file());
+    newest.or_else(|| on_path("initdb")?.parent().map(Path::to_owned))
+}
+
+/// A program on the search path, or where administrators' programs are even if the path does not say so.
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(usual).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

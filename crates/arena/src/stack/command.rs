@@ -1,0 +1,252 @@
+//! `arena up`, `down`, `status` and `logs`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use super::compose::SERVICES;
+use super::docker::Docker;
+use super::native::{self, Native};
+use super::{Engine, PORT, Running};
+use crate::exit::Exit;
+use crate::prerequisites::{self, Install, Tool};
+use crate::workspace::Workspace;
+
+/// Which stack is meant.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// What runs the services.
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
+    /// Where plain processes keep their files; another folder is another stack. [default: /var/tmp/peleja-UID]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Port of the API.
+    #[arg(long, default_value_t = PORT)]
+    port: u16,
+    /// Port of PostgreSQL on the loopback address. [default: 5432, or any free one where that is taken]
+    #[arg(long, value_name = "PORT")]
+    database_port: Option<u16>,
+}
+
+impl Which {
+    /// The stack of plain processes that is meant.
+    pub fn native(&self) -> anyhow::Result<Native> {
+        let data = self.data.clone().unwrap_or_else(Native::default_data);
+        Ok(Native::at(&std::path::absolute(data)?))
+    }
+
+    /// The Compose project that is meant.
+    pub fn docker(&self, workspace: &Workspace) -> Docker {
+        Docker::new(workspace, self.port, self.database_port)
+    }
+
+    /// The stack if it runs.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    pub fn running(&self, workspace: &Workspace) -> anyhow::Result<Option<Running>> {
+        match self.engine {
+            Engine::Native => Ok(self.native()?.running()),
+            Engine::Docker => self.docker(workspace).running(),
+        }
+    }
+
+    /// Builds what is needed and starts the stack.
+    ///
+    /// # Errors
+    ///
+    /// If a prerequisite is missing and may not be installed, a build fails, or the stack does not come up.
+    pub fn up(&self, workspace: &Workspace, limits: bool, install: Install) -> anyhow::Result<Running> {
+        match self.engine {
+            Engine::Native => {
+                prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
+                let program = build_contender(workspace)?;
+                let options = native::Options { port: self.port, database_port: self.database_port, limits, program };
+                self.native()?.up(workspace, &options)
+            }
+            Engine::Docker => {
+                ensure!(limits, "--no-limits is for the native engine; under Docker the Compose file sets them");
+                self.docker(workspace).up()
+            }
+        }
+    }
+
+    /// Ends the stack. Returns how many processes or containers ran.
+    ///
+    /// # Errors
+    ///
+    /// If something does not end.
+    pub fn down(&self, workspace: &Workspace, erase: bool) -> anyhow::Result<usize> {
+        match self.engine {
+            Engine::Native => self.native()?.down(erase),
+            Engine::Docker => self.docker(workspace).down(erase),
+        }
+    }
+}
+
+/// Arguments of `arena up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Do not hold the services to the limits of docker-compose.yml.
+    #[arg(long)]
+    no_limits: bool,
+    /// Do not install what is missing, only list it.
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Arguments of `arena down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Keep the people who are stored, for the next `up`.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Arguments of `arena status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `arena logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Only this service: nginx, api1, api2 or db.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SERVICES))]
+    service: Option<String>,
+    /// Go on with what is written from now on.
+    #[arg(long, short)]
+    follow: bool,
+    /// How many lines of each to begin with.
+    #[arg(long, default_value_t = 50)]
+    lines: usize,
+}
+
+/// Starts the stack; one that runs already is left as it is, and told of.
+pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    if let Some(running) = arguments.which.running(&workspace)? {
+        println!("The stack runs already.\n");
+        print_status(&arguments.which, &running)?;
+        return Ok(Exit::Good);
+    }
+    let install = Install::unless(arguments.no_install);
+    let running = arguments.which.up(&workspace, !arguments.no_limits, install)?;
+    print_status(&arguments.which, &running)?;
+    let engine = if running.engine == Engine::Docker { " --engine docker" } else { "" };
+    println!("\nTry   curl -i '{}/users?q=a'\nEnd   cargo arena down{engine}", running.url);
+    Ok(Exit::Good)
+}
+
+/// Ends the stack, also what a crashed arena left of it.
+pub fn down(arguments: &DownArgs) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    let ended = arguments.which.down(&workspace, !arguments.keep)?;
+    let what = if arguments.which.engine == Engine::Docker { "containers" } else { "processes" };
+    match ended {
+        0 => println!("Nothing ran."),
+        ended => println!("Ended {ended} {what}."),
+    }
+    Ok(Exit::Good)
+}
+
+/// Says what runs; exit status 1 if not all of it does.
+pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    let running = arguments.which.running(&workspace)?;
+    if arguments.json {
+        let services = running.as_ref().map(|running| &running.limits);
+        let document = serde_json::json!({
+            "schema": 1,
+            "running": running.is_some(),
+            "engine": arguments.which.engine.name(),
+            "url": running.as_ref().map(|running| &running.url),
+            "database": running.as_ref().map(|running| &running.database),
+            "services": services,
+        });
+        println!("{document:#}");
+    } else if let Some(running) = &running {
+        print_status(&arguments.which, running)?;
+    } else if arguments.which.engine == Engine::Native && !arguments.which.native()?.processes().all.is_empty() {
+        let parts = arguments.which.native()?.processes().main;
+        let parts: Vec<&str> = parts.keys().map(String::as_str).collect();
+        println!("Only a part of the stack runs: {}. `cargo arena down` ends it.", parts.join(", "));
+    } else {
+        println!("Nothing runs. `cargo arena up` starts the stack.");
+    }
+    Ok(if running.is_some() { Exit::Good } else { Exit::Failed })
+}
+
+/// Shows what the services wrote.
+pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    let services: Vec<&str> = match &arguments.service {
+        Some(service) => vec![service],
+        None => SERVICES.to_vec(),
+    };
+    let lines = arguments.lines.to_string();
+    let mut command = match arguments.which.engine {
+        Engine::Native => {
+            let native = arguments.which.native()?;
+            let files: Vec<_> =
+                services.iter().map(|service| native.log(service)).filter(|file| file.is_file()).collect();
+            ensure!(!files.is_empty(), "there are no logs; `cargo arena up` starts the stack");
+            let mut command = Command::new("tail");
+            command.args(["-n", &lines]).args(arguments.follow.then_some("-F")).args(files);
+            command
+        }
+        Engine::Docker => {
+            let mut command = arguments.which.docker(&workspace).compose();
+            command.args(["logs", "--tail", &lines]).args(arguments.follow.then_some("--follow")).args(services);
+            command
+        }
+    };
+    let status = command.status().context("showing the logs")?;
+    Ok(if status.success() { Exit::Good } else { Exit::Failed })
+}
+
+fn print_status(which: &Which, running: &Running) -> anyhow::Result<()> {
+    println!("API       {}   (nginx, two instances)", running.url);
+    println!("Database  psql '{}'", running.database);
+    if which.engine == Engine::Native {
+        let native = which.native()?;
+        let logs = native.log("*");
+        println!("Logs      {}   (cargo arena logs)", logs.display());
+        for (service, pid) in native.processes().main {
+            let limit = running.limits.iter().find(|limit| limit.service == service);
+            let limit = limit.and_then(|limit| limit.cpus.zip(limit.memory_bytes));
+            let limit =
+                limit.map_or("no limits".to_owned(), |(cpus, bytes)| format!("{cpus} CPU, {} MiB", bytes >> 20));
+            println!("  {service:<6} pid {pid:<8} {limit}");
+        }
+    }
+    Ok(())
+}
+
+/// Builds the contender as it ships, and returns its program.
+pub fn build_contender(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(workspace.root())
+        .args(["build", "--quiet", "--release", "--locked", "--package", "peleja", "--bin", "peleja"])
+        .status()
+        .context("starting cargo")?;
+    ensure!(status.success(), "the contender does not build");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.path("target"), PathBuf::from);
+    Ok(workspace.root().join(target).join("release/peleja"))
+}

@@ -1,0 +1,102 @@
+//! The stack under Docker Compose.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use super::compose::{Compose, SERVICES};
+use super::{DATABASE_PORT, Engine, Running};
+use crate::observe::Target;
+use crate::workspace::Workspace;
+
+/// A Compose project.
+#[derive(Clone, Debug)]
+pub struct Docker {
+    workspace: Workspace,
+    port: u16,
+    database_port: u16,
+}
+
+impl Docker {
+    /// The project of a checkout, published on these ports.
+    pub fn new(workspace: &Workspace, port: u16, database_port: Option<u16>) -> Self {
+        Self { workspace: workspace.clone(), port, database_port: database_port.unwrap_or(DATABASE_PORT) }
+    }
+
+    /// `docker compose` for this project, with the ports that it publishes.
+    pub fn compose(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.arg("compose").arg("--file").arg(self.workspace.path("docker-compose.yml"));
+        command.env("PELEJA_PORT", self.port.to_string()).env("PELEJA_DATABASE_PORT", self.database_port.to_string());
+        command
+    }
+
+    /// Builds the images, starts the stack and waits until every service is healthy.
+    ///
+    /// # Errors
+    ///
+    /// If Docker is not there, or a service does not become healthy.
+    pub fn up(&self) -> anyhow::Result<Running> {
+        let mut command = self.compose();
+        command.args(["up", "--build", "--detach", "--wait", "--wait-timeout", "180"]).args(SERVICES);
+        let status = command.stdout(std::io::stderr()).status().context("starting docker; is it installed?")?;
+        ensure!(status.success(), "`docker compose up` failed ({status}); `docker compose logs` may say why");
+        self.running()?.context("the services ended again at once; see `docker compose logs`")
+    }
+
+    /// The stack if all of it runs.
+    ///
+    /// # Errors
+    ///
+    /// If Docker does not answer.
+    pub fn running(&self) -> anyhow::Result<Option<Running>> {
+        let containers = self.containers()?;
+        if !SERVICES.iter().all(|service| containers.contains_key(*service)) {
+            return Ok(None);
+        }
+        let compose = Compose::read(&self.workspace.path("docker-compose.yml"))?;
+        let observe =
+            |service: &&str| Some(((*service).to_owned(), Target::Container(containers.get(*service)?.clone())));
+        Ok(Some(Running {
+            engine: Engine::Docker,
+            url: format!("http://127.0.0.1:{}", self.port),
+            database: format!(
+                "host=127.0.0.1 port={} user=postgres password=rinha dbname=postgres",
+                self.database_port
+            ),
+            database_folder: None,
+            limits: compose.limits()?,
+            observe: SERVICES.iter().filter_map(observe).collect(),
+            cgroup: super::cgroup::Hierarchy::detect().version(),
+        }))
+    }
+
+    /// The container of each service that runs.
+    fn containers(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut command = self.compose();
+        command.args(["ps", "--status", "running", "--format", "{{.Service}} {{.ID}}"]);
+        let output = command.output().context("starting docker; is it installed?")?;
+        ensure!(output.status.success(), "docker: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let listed = String::from_utf8_lossy(&output.stdout);
+        let pair = |line: &str| line.split_once(' ').map(|(service, id)| (service.to_owned(), id.to_owned()));
+        Ok(listed.lines().filter_map(pair).collect())
+    }
+
+    /// Ends the stack; with `erase` its volumes go too.
+    ///
+    /// # Errors
+    ///
+    /// If Docker does not do it.
+    pub fn down(&self, erase: bool) -> anyhow::Result<usize> {
+        let running = self.containers()?.len();
+        let mut command = self.compose();
+        command.args(["down", "--remove-orphans"]);
+        if erase {
+            command.arg("--volumes");
+        }
+        let output = command.output().context("starting docker; is it installed?")?;
+        ensure!(output.status.success(), "docker: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(running)
+    }
+}

@@ -1,0 +1,59 @@
+//! The stack that a bout is fought against: how it is started, found again, and ended.
+
+pub mod cgroup;
+pub mod command;
+pub mod compose;
+pub mod docker;
+pub mod native;
+pub mod process;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::observe::Target;
+use crate::run::Limit;
+
+/// The port that nginx is reached at, unless told otherwise.
+pub const PORT: u16 = 9999;
+/// The port that PostgreSQL is reached at, unless told otherwise.
+pub const DATABASE_PORT: u16 = 5432;
+
+/// What runs the services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Plain processes of this machine.
+    #[default]
+    Native,
+    /// Docker Compose.
+    Docker,
+}
+
+impl Engine {
+    /// The name that flags and documents use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// A stack that runs, and all that others need to know of it.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// What runs it.
+    pub engine: Engine,
+    /// The API's base URL, without a slash at the end.
+    pub url: String,
+    /// Connection string of the database, for the superuser.
+    pub database: String,
+    /// Where the database keeps its files, where that is on this machine's own disk.
+    pub database_folder: Option<PathBuf>,
+    /// What each service may use.
+    pub limits: Vec<Limit>,
+    /// Where to observe what each service costs.
+    pub observe: Vec<(String, Target)>,
+    /// `v1`, `v2`, or `none` where no limits are set.
+    pub cgroup: &'static str,
+}

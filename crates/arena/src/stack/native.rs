@@ -1,0 +1,388 @@
+//! The stack as plain processes: a private PostgreSQL cluster, two instances and nginx below one data directory.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::{Entrance, Hierarchy};
+use super::compose::{Compose, SERVICES};
+use super::process::{self, Account};
+use super::{DATABASE_PORT, Engine, Running};
+use crate::observe::Target;
+use crate::prerequisites::{self, Tool};
+use crate::run::Limit;
+use crate::workspace::Workspace;
+
+/// The folder of the sockets in `docker-compose.yml` and `nginx.conf`.
+const SOCKETS: &str = "/run/peleja";
+/// The folder of the database's socket there.
+const DATABASE_SOCKETS: &str = "/run/postgresql";
+/// How nginx.conf says which port it listens on.
+const LISTEN: &str = "listen 9999";
+
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A stack below one data directory.
+#[derive(Clone, Debug)]
+pub struct Native {
+    data: PathBuf,
+    hierarchy: Hierarchy,
+}
+
+/// How to start one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port that nginx listens on, on the loopback address.
+    pub port: u16,
+    /// PostgreSQL's port on the loopback address; 5432 if that is free, else any, where none is given.
+    pub database_port: Option<u16>,
+    /// Hold the services to the limits of `docker-compose.yml`.
+    pub limits: bool,
+    /// The contender's program.
+    pub program: PathBuf,
+}
+
+/// What was chosen at the start, kept for those who look later.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Settings {
+    port: u16,
+    database_port: u16,
+    limits: Vec<Limit>,
+}
+
+impl Native {
+    /// The stack whose files are in `data`, whether it runs or not.
+    pub fn at(data: &Path) -> Self {
+        Self { data: data.to_owned(), hierarchy: Hierarchy::detect() }
+    }
+
+    /// Where stacks are kept unless told otherwise: on a real disk, and where PostgreSQL's account can reach it.
+    pub fn default_data() -> PathBuf {
+        format!("/var/tmp/peleja-{}", nix::unistd::Uid::effective()).into()
+    }
+
+    /// The control group that holds the services' groups.
+    fn group(&self) -> String {
+        // FNV-1a: the same data directory always has the same group, so that any arena can find it.
+        let hash = self
+            .data
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("peleja-{:08x}", hash >> 32)
+    }
+
+    /// The stack if all of it runs.
+    pub fn running(&self) -> Option<Running> {
+        let settings = self.settings()?;
+        let found = process::find(&self.data);
+        SERVICES.iter().all(|service| found.main.contains_key(*service)).then(|| self.describe(&settings))
+    }
+
+    /// Main process by service, for those that run.
+    pub fn processes(&self) -> process::Found {
+        process::find(&self.data)
+    }
+
+    fn settings(&self) -> Option<Settings> {
+        serde_json::from_str(&fs::read_to_string(self.data.join("settings.json")).ok()?).ok()
+    }
+
+    fn describe(&self, settings: &Settings) -> Running {
+        let found = process::find(&self.data);
+        let limited = settings.limits.iter().any(|limit| limit.cpus.is_some());
+        let observe = |service: &str| {
+            let group = Target::Cgroup(format!("{}/{service}", self.group()));
+            let process = found.main.get(service).and_then(|pid| u32::try_from(*pid).ok()).map(Target::Process);
+            Some((service.to_owned(), if limited { group } else { process? }))
+        };
+        Running {
+            engine: Engine::Native,
+            url: format!("http://127.0.0.1:{}", settings.port),
+            database: format!(
+                "host={} port={} user=postgres password=rinha dbname=postgres",
+                self.data.join("run").display(),
+                settings.database_port
+            ),
+            database_folder: Some(self.data.join("db")),
+            limits: settings.limits.clone(),
+            observe: SERVICES.iter().filter_map(|service| observe(service)).collect(),
+            cgroup: if limited { self.hierarchy.version() } else { "none" },
+        }
+    }
+
+    /// Starts the stack and waits until it serves; whatever went up goes down again if it does not.
+    ///
+    /// # Errors
+    ///
+    /// If a port is taken, a program is missing, or a service does not come up; the error names its log.
+    pub fn up(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
+        let leftover = process::find(&self.data).all;
+        ensure!(
+            leftover.is_empty(),
+            "part of a stack still runs below {}; `cargo arena down` ends it",
+            self.data.display()
+        );
+        ensure!(
+            port_is_free(options.port),
+            "something else listens on port {}; end it, or choose another with --port",
+            options.port
+        );
+        self.start(workspace, options).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = self.down(true);
+        })
+    }
+
+    fn start(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
+        let compose = Compose::read(&workspace.path("docker-compose.yml"))?;
+        let account = Account::choose()?;
+        let settings = Settings {
+            port: options.port,
+            database_port: choose_database_port(options.database_port)?,
+            limits: self.effective_limits(&compose, options.limits)?,
+        };
+        self.lay_out(account, &settings)?;
+        self.create_cluster(account, &compose)?;
+        fs::copy(&options.program, self.data.join("bin/peleja"))
+            .with_context(|| format!("copying {}", options.program.display()))?;
+
+        self.start_database(account, &compose, &settings)?;
+        for service in ["api1", "api2"] {
+            self.start_instance(service, account, &compose, &settings)?;
+        }
+        for service in ["api1", "api2"] {
+            self.wait_for(service, || self.instance_is_ready(service))?;
+        }
+        self.start_nginx(workspace, account, &settings)?;
+        self.wait_for("nginx", || is_healthy(options.port))?;
+        Ok(self.describe(&settings))
+    }
+
+    fn effective_limits(&self, compose: &Compose, wanted: bool) -> anyhow::Result<Vec<Limit>> {
+        let limits = compose.limits()?;
+        let reason = match &self.hierarchy {
+            Hierarchy::Absent(reason) => reason.as_str(),
+            _ if !wanted => "--no-limits",
+            _ => return Ok(limits),
+        };
+        eprintln!("arena: no limits are set on the services: {reason}");
+        Ok(limits.into_iter().map(|limit| Limit { cpus: None, memory_bytes: None, ..limit }).collect())
+    }
+
+    fn lay_out(&self, account: Account, settings: &Settings) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.data).with_context(|| self.data.display().to_string())?;
+        for folder in ["bin", "logs", "run", "nginx", "api1", "api2"] {
+            account.create_folder(&self.data.join(folder))?;
+        }
+        let text = serde_json::to_string(settings)?;
+        fs::write(self.data.join("settings.json"), text).context("settings.json")
+    }
+
+    /// Makes the cluster, under another name until it is whole.
+    fn create_cluster(&self, account: Account, compose: &Compose) -> anyhow::Result<()> {
+        if self.data.join("db").is_dir() {
+            return Ok(());
+        }
+        let new = self.data.join("db.new");
+        if new.is_dir() {
+            fs::remove_dir_all(&new).with_context(|| new.display().to_string())?;
+        }
+        account.create_folder(&new)?;
+        let environment = compose.environment("db")?;
+        let password = self.data.join("run/password");
+        fs::write(&password, environment.get("POSTGRES_PASSWORD").map_or("rinha", String::as_str))?;
+        nix::unistd::chown(&password, Some(account.uid), Some(account.gid))?;
+        let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("initdb"));
+        command.arg("-D").arg(&new).args(["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]);
+        command.arg(format!("--pwfile={}", password.display()));
+        command.args(environment.get("POSTGRES_INITDB_ARGS").map_or("", String::as_str).split_whitespace());
+        command.current_dir(&self.data);
+        process::prepare(&mut command, account, None);
+        let output = command.output().context("starting initdb")?;
+        fs::remove_file(&password)?;
+        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        fs::rename(&new, self.data.join("db")).context("the new cluster")
+    }
+
+    fn start_database(&self, account: Account, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
+        let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("postgres"));
+        // The first word is the program's name, the rest are settings.
+        command.args(compose.command("db")?.iter().skip(1));
+        command.arg("-D").arg(self.data.join("db"));
+        command.arg(format!("-cport={}", settings.database_port));
+        command.arg("-clisten_addresses=127.0.0.1");
+        command.arg(format!("-cunix_socket_directories={}", self.data.join("run").display()));
+        self.spawn("db", command, account, settings)
+    }
+
+    fn start_instance(
+        &self,
+        service: &str,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        let mut command = Command::new(self.data.join("bin/peleja"));
+        let run = self.data.join("run").display().to_string();
+        for (name, value) in compose.environment(service)? {
+            let mut value = value.replace(DATABASE_SOCKETS, &run).replace(SOCKETS, &run);
+            if name == "PELEJA_DATABASE" {
+                value.push_str(&format!(" port={}", settings.database_port));
+            }
+            command.env(name, value);
+        }
+        self.spawn(service, command, account, settings)
+    }
+
+    fn start_nginx(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<()> {
+        let source = workspace.path("nginx.conf");
+        let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
+        for wanted in [LISTEN, SOCKETS] {
+            ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
+        }
+        let text = text
+            .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
+            .replace(SOCKETS, &self.data.join("run").display().to_string());
+        let file = self.data.join("run/nginx.conf");
+        fs::write(&file, text).with_context(|| file.display().to_string())?;
+        let mut command = Command::new(prerequisites::find(Tool::Nginx)?);
+        command.arg("-e").arg("stderr").arg("-c").arg(&file);
+        self.spawn("nginx", command, account, settings)
+    }
+
+    /// Starts a service in its folder, by which it is found again.
+    fn spawn(&self, service: &str, mut command: Command, account: Account, settings: &Settings) -> anyhow::Result<()> {
+        command.current_dir(self.data.join(service));
+        let entrance = self.entrance(service, settings)?;
+        // The child is found through the process table, and outlives this handle.
+        process::spawn(command, account, entrance, &self.log(service)).map(drop)
+    }
+
+    fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {
+        let limit = settings.limits.iter().find(|limit| limit.service == service && limit.cpus.is_some());
+        limit.map(|limit| self.hierarchy.create(&self.group(), limit)).transpose()
+    }
+
+    fn wait_for(&self, service: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+        let ended = || !process::find(&self.data).main.contains_key(service);
+        let mut gone = false;
+        let came = process::wait_until(READY_PATIENCE, || {
+            let is_ready = ready();
+            gone = !is_ready && ended();
+            is_ready || gone
+        });
+        if came && !gone {
+            return Ok(());
+        }
+        let what = if gone { "ended at once" } else { "did not become ready" };
+        bail!("{service} {what}; the end of {}:\n{}", self.log(service).display(), tail(&self.log(service), 8));
+    }
+
+    fn instance_is_ready(&self, service: &str) -> bool {
+        let mut command = Command::new(self.data.join("bin/peleja"));
+        command.arg("--check").env("PELEJA_LISTEN", format!("unix:{}/{service}.sock", self.data.join("run").display()));
+        command.output().is_ok_and(|output| output.status.success())
+    }
+
+    /// A service's log.
+    pub fn log(&self, service: &str) -> PathBuf {
+        self.data.join("logs").join(format!("{service}.log"))
+    }
+
+    /// Ends everything that runs below the data directory, and removes its groups; with `erase` its files too.
+    /// Returns how many processes there were.
+    ///
+    /// # Errors
+    ///
+    /// If something does not end or cannot be removed.
+    pub fn down(&self, erase: bool) -> anyhow::Result<usize> {
+        let found = process::find(&self.data);
+        let main = |service: &str| found.main.get(service).copied();
+        // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions
+        // and writes a checkpoint on SIGINT.
+        for (services, signal) in
+            [(&["nginx"][..], Signal::SIGQUIT), (&["api1", "api2"], Signal::SIGTERM), (&["db"], Signal::SIGINT)]
+        {
+            let pids: Vec<i32> = services.iter().filter_map(|service| main(service)).collect();
+            process::signal(pids.iter().copied(), signal);
+            process::wait_until(STOP_PATIENCE, || self.ended(&pids));
+        }
+        // Whoever is left has no parent any more, or does not listen.
+        let left = || [process::find(&self.data).all, self.hierarchy.processes(&self.group())].concat();
+        process::signal(left(), Signal::SIGKILL);
+        let gone = process::wait_until(STOP_PATIENCE, || left().is_empty());
+        ensure!(gone, "these processes do not end: {:?}", left());
+        self.hierarchy.remove(&self.group())?;
+        self.remove_files(erase)?;
+        Ok(found.all.len())
+    }
+
+    fn ended(&self, pids: &[i32]) -> bool {
+        let all = process::find(&self.data).all;
+        pids.iter().all(|pid| !all.contains(pid))
+    }
+
+    fn remove_files(&self, erase: bool) -> anyhow::Result<()> {
+        // Only what `up` made: a data directory given by hand may hold other things too.
+        let kept: &[&str] = if erase { &[] } else { &["db", "logs"] };
+        for folder in ["bin", "run", "nginx", "api1", "api2", "db.new", "db", "logs"] {
+            let path = self.data.join(folder);
+            if !kept.contains(&folder) && path.is_dir() {
+                fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+            }
+        }
+        let settings = self.data.join("settings.json");
+        if settings.is_file() {
+            fs::remove_file(settings)?;
+        }
+        // Not empty, or never there: either is fine.
+        let _ = fs::remove_dir(&self.data);
+        Ok(())
+    }
+}
+
+fn port_is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn choose_database_port(wanted: Option<u16>) -> anyhow::Result<u16> {
+    if let Some(port) = wanted {
+        ensure!(port_is_free(port), "something else listens on port {port}; choose another with --database-port");
+        return Ok(port);
+    }
+    if port_is_free(DATABASE_PORT) {
+        return Ok(DATABASE_PORT);
+    }
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn is_healthy(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// The last lines of a file.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

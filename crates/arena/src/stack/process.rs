@@ -1,0 +1,160 @@
+//! Starting and ending the stack's processes, and finding them again.
+//!
+//! Nothing is written down: a process of the stack is one whose working directory is its service's folder below the
+//! data directory, and whose program is one that the arena starts. What the kernel says is never out of date, also
+//! after a crash of the arena.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
+
+use super::cgroup::Entrance;
+
+const PROGRAMS: [&str; 3] = ["postgres", "nginx", "peleja"];
+
+/// As whom the services run.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    /// Their user.
+    pub uid: Uid,
+    /// Their group.
+    pub gid: Gid,
+}
+
+impl Account {
+    /// The caller; or, as PostgreSQL will not run as root, the account that came with it, else `nobody`.
+    ///
+    /// # Errors
+    ///
+    /// If root has neither of the two on this machine.
+    pub fn choose() -> anyhow::Result<Self> {
+        if !Uid::effective().is_root() {
+            return Ok(Self { uid: Uid::effective(), gid: Gid::effective() });
+        }
+        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
+        let user = user.context("there is no user `postgres` or `nobody` to run the services as")?;
+        Ok(Self { uid: user.uid, gid: user.gid })
+    }
+
+    /// Makes a folder that belongs to the account.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn create_folder(&self, path: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        nix::unistd::chown(path, Some(self.uid), Some(self.gid)).with_context(|| path.display().to_string())
+    }
+}
+
+/// Starts a program in a session of its own, as the account, inside the group, its output in the log.
+///
+/// # Errors
+///
+/// If it cannot be started.
+pub fn spawn(mut command: Command, account: Account, entrance: Option<Entrance>, log: &Path) -> anyhow::Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let log = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    prepare(&mut command, account, entrance);
+    command.spawn().with_context(|| format!("starting {name}"))
+}
+
+/// Has the child join its group, leave the terminal, and stop being root.
+pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entrance>) {
+    let change_account = account.uid != Uid::effective();
+    let before_program = move || -> io::Result<()> {
+        if let Some(entrance) = &entrance {
+            entrance.join()?;
+        }
+        setsid()?;
+        raise_file_limit();
+        if change_account {
+            setgroups(&[])?;
+            setgid(account.gid)?;
+            setuid(account.uid)?;
+        }
+        Ok(())
+    };
+    // Between fork and exec only system calls are allowed, and these are nothing else.
+    unsafe { command.pre_exec(before_program) };
+}
+
+/// nginx wants two descriptors for each request under way; as many as the machine gives must do.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const WANTED: u64 = 32_768;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(WANTED.min(hard)), hard);
+    }
+}
+
+/// The stack's processes: main process by service, and everything else that belongs to one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The first process of each service that runs.
+    pub main: BTreeMap<String, i32>,
+    /// Every process.
+    pub all: Vec<i32>,
+}
+
+/// Finds the processes that run below a data directory.
+pub fn find(data: &Path) -> Found {
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut members: Vec<(i32, String)> = processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, service_of(pid, &data)?)))
+        .collect();
+    members.sort_unstable();
+    let mut found = Found { all: members.iter().map(|(pid, _)| *pid).collect(), ..Found::default() };
+    for (pid, service) in members {
+        let child = parent_of(pid).is_some_and(|parent| found.all.contains(&parent));
+        if !child {
+            found.main.entry(service).or_insert(pid);
+        }
+    }
+    found
+}
+
+fn service_of(pid: i32, data: &Path) -> Option<String> {
+    let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let service = folder.strip_prefix(data).ok()?.components().next()?.as_os_str().to_str()?.to_owned();
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    // A program whose file was replaced since is listed with this at its end.
+    let program = PathBuf::from(program.to_str()?.trim_end_matches(" (deleted)"));
+    PROGRAMS.contains(&program.file_name()?.to_str()?).then_some(service)
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the program's name in parentheses, may hold anything; see proc_pid_stat(5).
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Sends a signal to each; a process that is gone already is none of anyone's concern.
+pub fn signal(pids: impl IntoIterator<Item = i32>, signal: Signal) {
+    for pid in pids {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Waits until `condition` holds; returns whether it did in time.
+pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
