@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod exit;
+pub mod gatling;
+pub mod histogram;
 pub mod observe;
 pub mod prerequisites;
 pub mod run;

@@ -1,0 +1,17 @@
+//! Gatling, the event's load generator: builds a simulation, runs it, and reads what it leaves behind.
+//!
+//! How Gatling is built and with which options Java runs stands in `gatling/run.sh` alone, which people can also use
+//! without the arena.
+
+mod prepare;
+mod process;
+mod progress;
+mod record;
+mod results;
+mod simulate;
+#[cfg(test)]
+mod tests;
+
+pub use prepare::{Prepared, prepare};
+pub use results::{Outcome, read_results};
+pub use simulate::{Settings, run};

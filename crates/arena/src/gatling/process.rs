@@ -1,0 +1,59 @@
+//! A child process that never outlives the arena.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+/// Time between two looks at the child.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A running child, in a process group of its own. The group is killed when this is dropped; the child itself also
+/// when the thread that started it ends in whatever way.
+pub(super) struct Process(Child);
+
+impl Process {
+    pub(super) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).process_group(0);
+        // SAFETY: between fork and exec, `prctl` is a plain system call that touches no memory of ours.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self(child))
+    }
+
+    /// Waits until the child ends, and calls `meanwhile` ten times a second.
+    ///
+    /// # Errors
+    ///
+    /// `interrupted` became true; the child is killed then.
+    pub(super) fn wait(mut self, interrupted: &AtomicBool, mut meanwhile: impl FnMut()) -> anyhow::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.0.try_wait().context("cannot wait for a child process")? {
+                return Ok(status);
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted");
+            }
+            meanwhile();
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            // SAFETY: `kill` takes plain numbers, and the group is the child's own: it was not waited for yet.
+            unsafe { libc::kill(-self.0.id().cast_signed(), libc::SIGKILL) };
+            let _ = self.0.wait();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+#!/bin/sh
+set -eu
+
+usage() {
+  cat <<'END'
+Usage: gatling/run.sh [GATLING OPTION...]   build what changed, then run Gatling
+       gatling/run.sh --build               only build
+
+Runs PelejaSimulation unless -s CLASS says otherwise. Options of Gatling that are of use here:
+  -s CLASS       the simulation to run
+  -rf FOLDER     where results go; a folder of their own is made in it (gatling/target/results)
+  -rsf FOLDER    where a simulation finds its TSV files (the current folder)
+  -nr            no HTML report
+
+Environment:
+  PELEJA_...     parameters of PelejaSimulation, told in gatling/src/main/scala/PelejaSimulation.scala
+  SIMULATIONS    folder with simulations to build instead of gatling/src/main/scala
+  OUTPUT         folder for what is built (gatling/target)
+  JAVA_OPTS      more options for Java, after ours
+
+Building needs Maven and a JDK, 17 or later; running what is built needs only Java.
+END
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+simulations=${SIMULATIONS:-$here/src/main/scala}
+output=${OUTPUT:-$here/target}
+built=$output/built
+
+build() {
+  if [ -e "$built" ] && [ -d "$here/target/lib" ] &&
+    [ -z "$(find "$here/pom.xml" "$here/src/main/resources" "$simulations" -newer "$built" -print -quit)" ]; then
+    return
+  fi
+  mkdir -p "$output"
+  touch "$output/started"
+  rm -rf "$output/classes"
+  mvn --batch-mode --quiet --file "$here/pom.xml" -Dsimulations="$simulations" -Doutput="$output" compile >&2
+  mv "$output/started" "$built"
+}
+
+case "${1-}" in
+  -h | --help) usage; exit ;;
+  --build) build; exit ;;
+esac
+
+build
+
+case " $* " in
+  *" -s "*) ;;
+  *) set -- -s PelejaSimulation "$@" ;;
+esac
+case " $* " in
+  *" -rf "*) ;;
+  *) set -- -rf "$here/target/results" "$@" ;;
+esac
+
+# Every user has a connection of its own.
+ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
+
+exec java \
+  -Xms1g -Xmx1g -XX:+UseParallelGC \
+  -Djava.util.prefs.userRoot="$output" \
+  ${JAVA_OPTS-} \
+  -cp "$output/classes:$here/target/lib/*" \
+  io.gatling.app.Gatling -bf "$output/classes" "$@"
