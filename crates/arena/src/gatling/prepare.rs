@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail, ensure};
 
 use super::process::Process;
+use crate::workspace::Workspace;
 
 /// The simulation that runs when no other is asked for.
 const OURS: &str = "PelejaSimulation";
@@ -24,15 +25,15 @@ pub struct Prepared {
 
 /// Builds a simulation where it changed since the last time; the first time downloads Gatling, some 140 MB.
 ///
-/// `root` is the checkout's. `simulation` is a Scala file from anywhere, which is built as it is, or the name of a class
+/// `simulation` is a Scala file from anywhere, which is built as it is, or the name of a class
 /// in `gatling/src/main/scala`; without it, it is the event's load test that Peleja brings.
 ///
 /// # Errors
 ///
 /// No such file or class, no Maven, no JDK, or a simulation that the compiler refuses; the message holds the compiler's
 /// first complaints and names the file that holds them all. Also when `interrupted` becomes true.
-pub fn prepare(root: &Path, simulation: Option<&Path>, interrupted: &AtomicBool) -> anyhow::Result<Prepared> {
-    let gatling = root.join("gatling");
+pub fn prepare(workspace: &Workspace, simulation: Option<&Path>, interrupted: &AtomicBool) -> anyhow::Result<Prepared> {
+    let gatling = workspace.path("gatling");
     let ours = |class: &str| Prepared {
         class: class.to_owned(),
         sources: gatling.join("src/main/scala"),
@@ -42,7 +43,7 @@ pub fn prepare(root: &Path, simulation: Option<&Path>, interrupted: &AtomicBool)
     let prepared = match simulation {
         None => ours(OURS),
         Some(name) if is_class_name(name) => ours(&name.to_string_lossy()),
-        Some(file) => stage(file, &root.join("target/gatling"), &gatling)?,
+        Some(file) => stage(file, &workspace.path("target/gatling"), &gatling)?,
     };
     prepared.build(interrupted)?;
     prepared.check_class()?;

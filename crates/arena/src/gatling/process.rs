@@ -7,6 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// Time between two looks at the child.
 const LOOK: Duration = Duration::from_millis(100);
@@ -20,10 +23,7 @@ impl Process {
         command.stdin(Stdio::null()).process_group(0);
         // SAFETY: between fork and exec, `prctl` is a plain system call that touches no memory of ours.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
+            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
         }
         let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         Ok(Self(child))
@@ -51,8 +51,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
-            // SAFETY: `kill` takes plain numbers, and the group is the child's own: it was not waited for yet.
-            unsafe { libc::kill(-self.0.id().cast_signed(), libc::SIGKILL) };
+            let _ = killpg(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGKILL);
             let _ = self.0.wait();
         }
     }
