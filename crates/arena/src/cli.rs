@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::payloads;
 use crate::stack::command;
 
 #[derive(Parser)]
@@ -24,11 +26,16 @@ enum Command {
     Status(command::StatusArgs),
     /// Show what the services wrote
     Logs(command::LogsArgs),
+    Payloads(payloads::Args),
 }
 
 /// Parses the command line, runs the command and turns its outcome into an exit status.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match run(cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("arena: {error:#}");
@@ -43,5 +50,48 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Down(arguments) => command::down(&arguments),
         Command::Status(arguments) => command::status(&arguments),
         Command::Logs(arguments) => command::logs(&arguments),
+        Command::Payloads(arguments) => payloads::run(arguments),
+    }
+}
+
+/// Answers a command line that starts nothing: help as it is, an error on one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        _ => {
+            eprintln!("arena: {}", one_line(&error.to_string()));
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// What clap says over several lines, without its usage and its pointer to `--help`.
+fn one_line(error: &str) -> String {
+    let said: Vec<&str> = error
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn says_an_error_on_one_line() {
+        let error =
+            "error: missing:\n  <SECONDS>\n\n  tip: try\n\nUsage: arena\n\nFor more information, try '--help'.\n";
+        assert_eq!(one_line(error), "missing: <SECONDS> tip: try");
     }
 }
