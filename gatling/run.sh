@@ -29,13 +29,13 @@ built=$output/built
 
 build() {
   if [ -e "$built" ] && [ -d "$here/target/lib" ] &&
-    [ -z "$(find "$here/pom.xml" "$here/src/main/resources" "$simulations" -newer "$built" -print -quit)" ]; then
+    [ -z "$(find "$here/run.sh" "$here/pom.xml" "$here/src/main/resources" "$simulations" -newer "$built" -print -quit)" ]; then
     return
   fi
   mkdir -p "$output"
   touch "$output/started"
-  rm -rf "$output/classes"
-  mvn --batch-mode --quiet --file "$here/pom.xml" -Dsimulations="$simulations" -Doutput="$output" compile >&2
+  rm -rf "$output"/classes*
+  mvn --batch-mode --quiet -Dstyle.color=never --file "$here/pom.xml" -Dsimulations="$simulations" -Doutput="$output" compile >&2
   mv "$output/started" "$built"
 }
 

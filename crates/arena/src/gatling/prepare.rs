@@ -7,11 +7,14 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail, ensure};
 
-use super::process::Process;
+use super::process::{Process, last_words};
 use crate::workspace::Workspace;
 
 /// The simulation that runs when no other is asked for.
 const OURS: &str = "PelejaSimulation";
+
+/// A build that takes longer than this many looks of [`Process::wait`] has something to do, and people are told.
+const LOOKS_OF_AN_UNCHANGED_BUILD: u32 = 5;
 
 /// A simulation that is built and ready to run.
 #[derive(Clone, Debug)]
@@ -67,12 +70,15 @@ impl Prepared {
         fs::create_dir_all(&self.output).with_context(|| format!("cannot create {}", self.output.display()))?;
         let log = self.output.join("build.log");
         let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
-        if !self.output.join("built").exists() {
-            eprintln!("building {} (the first time downloads Gatling)", self.class);
-        }
         let mut command = self.command();
         command.arg("--build").stdout(file.try_clone()?).stderr(file);
-        let status = Process::spawn(&mut command)?.wait(interrupted, || ())?;
+        let mut looks = 0;
+        let status = Process::spawn(&mut command)?.wait(interrupted, || {
+            looks += 1;
+            if looks == LOOKS_OF_AN_UNCHANGED_BUILD {
+                eprintln!("building {} (the first time downloads Gatling)", self.class);
+            }
+        })?;
         if status.success() {
             return Ok(());
         }
@@ -133,7 +139,7 @@ fn without_comments(source: &str) -> String {
 
 /// The compiler's errors out of Maven's log, or the end of the log where there are none.
 pub(super) fn complaints(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    let errors: Vec<&str> = lines.iter().copied().filter(|line| line.contains("error:")).take(10).collect();
-    if errors.is_empty() { lines[lines.len().saturating_sub(10)..].join("\n") } else { errors.join("\n") }
+    let is_error = |line: &&str| line.starts_with("[ERROR]") && line.contains("error:");
+    let errors: Vec<&str> = log.lines().filter(is_error).take(10).collect();
+    if errors.is_empty() { last_words(log) } else { errors.join("\n") }
 }

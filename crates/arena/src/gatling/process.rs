@@ -56,3 +56,10 @@ impl Drop for Process {
         }
     }
 }
+
+/// The end of a program's output, without empty lines and the frames of Java's stack traces.
+pub(super) fn last_words(output: &str) -> String {
+    let is_frame = |line: &str| line.starts_with("\tat ") || line.starts_with("    at ") || line.starts_with("\t... ");
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty() && !is_frame(line)).collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 
 use super::prepare::Prepared;
-use super::process::Process;
+use super::process::{Process, last_words};
 use super::progress::Progress;
 use super::results::{Outcome, log_in, read_results};
 
@@ -58,7 +58,8 @@ pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -
     progress.finish();
     let status = ended.with_context(|| format!("Gatling stopped; its output is in {}", console.display()))?;
     if !is_complete(status) {
-        bail!("Gatling failed ({status}):\n{}\nits output is in {}", last_lines(&console), console.display());
+        let text = fs::read_to_string(&console).unwrap_or_default();
+        bail!("Gatling failed ({status}):\n{}\nits output is in {}", last_words(&text), console.display());
     }
     read_results(&results).with_context(|| format!("Gatling's output is in {}", console.display()))
 }
@@ -120,10 +121,4 @@ fn resources(settings: &Settings, results: &Path) -> anyhow::Result<PathBuf> {
         }
     }
     Ok(folder)
-}
-
-fn last_lines(console: &Path) -> String {
-    let text = fs::read_to_string(console).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
 }
