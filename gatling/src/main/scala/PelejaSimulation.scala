@@ -23,7 +23,6 @@ class PelejaSimulation extends Simulation {
     case "pessoas" => ("/pessoas", "t", "pessoas-payloads.tsv", "termos-busca.tsv")
     case other     => throw new IllegalArgumentException(s"PELEJA_VOCABULARY is '$other', and not 'users' or 'pessoas'")
   }
-  private val baseUrl = setting("BASE_URL", "http://localhost:9999")
   private val rateFactor = factor("RATE_FACTOR")
   private val durationFactor = factor("DURATION_FACTOR")
 
@@ -52,7 +51,7 @@ class PelejaSimulation extends Simulation {
     createAndFetch.inject(constant(2, 10.seconds), constant(5, 15.seconds), ramp(6, 600, 180.seconds)),
     search.inject(constant(2, 25.seconds), ramp(6, 100, 180.seconds)),
     invalidSearch.inject(constant(2, 25.seconds), ramp(6, 40, 180.seconds))
-  ).protocols(http.baseUrl(baseUrl).userAgentHeader("Peleja").warmUp(s"$baseUrl/health"))
+  ).protocols(http.baseUrl(setting("BASE_URL", "http://localhost:9999")).userAgentHeader("Peleja"))
 
   private def constant(rate: Double, duration: FiniteDuration): OpenInjectionStep =
     constantUsersPerSec(rate * rateFactor).during(scaled(duration))
