@@ -4,10 +4,11 @@
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
 -- Folds away case over full Unicode. By way of upper case, because characters that share an upper-case form (σ and ς,
--- ß and ss) are the same letter; ICU ends a word in ς where it lowers Σ, hence the last step.
+-- ß and ss) are the same letter. What that leaves: ICU ends a word in ς where it lowers Σ, and takes ẞ for its own
+-- upper case.
 CREATE OR REPLACE FUNCTION fold(input text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN replace(lower(upper(input COLLATE "und-x-icu")), 'ς', 'σ');
+RETURN replace(replace(lower(upper(input COLLATE "und-x-icu")), 'ς', 'σ'), 'ß', 'ss');
 
 -- array_to_string is only stable, because some types print differently by session; text does not, and a generated
 -- column wants an immutable function.
@@ -26,11 +27,11 @@ CREATE TABLE IF NOT EXISTS users (
 -- All that a search looks at, folded. U+001F stands between fields: a term without it cannot match across two.
 -- Written out rather than by calling fold(): an SQL function in a generated column costs a start of the executor a row.
 ALTER TABLE users ADD COLUMN IF NOT EXISTS search text COLLATE "C" GENERATED ALWAYS AS (
-    replace(
+    replace(replace(
         lower(upper(
             (nickname || E'\x1f' || fullname || coalesce(E'\x1f' || join_texts(stack, E'\x1f'), '')) COLLATE "und-x-icu"
         )),
-        'ς', 'σ'
+        'ς', 'σ'), 'ß', 'ss'
     )
 ) STORED;
 

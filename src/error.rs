@@ -10,7 +10,7 @@ use hyper::{Response, StatusCode};
 use crate::json;
 
 /// Why a request was not served. A variant's text begins with the status that it becomes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// 400: the body is not a JSON object.
     Malformed,

@@ -3,30 +3,49 @@
 use std::cell::RefCell;
 use std::mem;
 
-use simd_json::{Buffers, Node, StaticNode, Tape};
+use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
 use uuid::Uuid;
 
 use crate::person::{Draft, Field, Value};
 use crate::vocabulary::Vocabulary;
 
+/// The largest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 16 * 1024;
+
 /// The body is not a JSON object in UTF-8.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Reads a person's draft out of a body; the body's bytes are changed in place.
+/// A body, and a copy of it: simd-json parses in place, and may have to begin again.
+pub struct Body {
+    bytes: Vec<u8>,
+    copy: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { copy: bytes.clone(), bytes }
+    }
+}
+
+/// Reads a person's draft out of a body.
 ///
-/// Unknown keys are skipped, and the last of a duplicated key wins. A number beyond a double's range is malformed
-/// wherever it stands; RFC 8259, section 6, leaves that to the reader.
+/// Unknown keys are skipped, and the last of a duplicated key wins.
 ///
 /// # Errors
 ///
 /// [`Malformed`] for anything that is not one JSON object.
-pub fn read_draft<'a>(body: &'a mut [u8], vocabulary: &Vocabulary) -> Result<Draft<'a>, Malformed> {
-    thread_local! {
-        static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::default());
-    }
-    let mut tape = Tape(Vec::new());
-    BUFFERS.with_borrow_mut(|buffers| simd_json::fill_tape(body, buffers, &mut tape)).map_err(|_| Malformed)?;
+pub fn read_draft<'a>(body: &'a mut Body, vocabulary: &Vocabulary) -> Result<Draft<'a>, Malformed> {
+    let Body { bytes, copy } = body;
+    let tape = match parse(bytes) {
+        // Well-formed JSON may hold numbers that no double can: they are of the wrong type, or under an unknown key.
+        Err(error) if *error.error() == ErrorType::InvalidNumber => {
+            zero_numbers(copy);
+            parse(copy)
+        }
+        outcome => outcome,
+    };
+    let tape = tape.map_err(|_| Malformed)?;
     let mut nodes = Nodes(&tape.0);
     let Some(Node::Object { len, .. }) = nodes.next() else {
         return Err(Malformed);
@@ -42,6 +61,71 @@ pub fn read_draft<'a>(body: &'a mut [u8], vocabulary: &Vocabulary) -> Result<Dra
         }
     }
     Ok(draft)
+}
+
+fn parse(bytes: &mut [u8]) -> Result<Tape<'_>, simd_json::Error> {
+    thread_local! {
+        // As deep as a body can be: nesting under an unknown key is nobody's fault.
+        static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::with_max_depth(BODY_LIMIT, BODY_LIMIT));
+    }
+    let mut tape = Tape(Vec::new());
+    BUFFERS.with_borrow_mut(|buffers| simd_json::fill_tape(bytes, buffers, &mut tape))?;
+    Ok(tape)
+}
+
+/// Puts a zero and spaces in place of every number outside of strings, if it is one by RFC 8259, section 6.
+fn zero_numbers(json: &mut [u8]) {
+    let mut at = 0;
+    while at < json.len() {
+        match json[at] {
+            b'"' => at += string_length(&json[at..]),
+            b'-' | b'0'..=b'9' => {
+                let length = json[at..].iter().take_while(|byte| b"+-.0123456789Ee".contains(byte)).count();
+                let number = &mut json[at..at + length];
+                if is_number(number) {
+                    number.fill(b' ');
+                    number[0] = b'0';
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// The length of the string that begins here, with both of its quotation marks as far as they are there.
+fn string_length(json: &[u8]) -> usize {
+    let mut at = 1;
+    while at < json.len() {
+        match json[at] {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    json.len()
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(text);
+    if whole == 0 || (whole > 1 && text[0] == b'0') {
+        return false;
+    }
+    let mut rest = &text[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let length = digits(fraction);
+        if length == 0 {
+            return false;
+        }
+        rest = &fraction[length..];
+    }
+    let Some((b'e' | b'E', exponent)) = rest.split_first() else {
+        return rest.is_empty();
+    };
+    let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
+    !exponent.is_empty() && digits(exponent) == exponent.len()
 }
 
 /// A walk over simd-json's tape: containers announce how many nodes they span.
@@ -177,7 +261,7 @@ mod tests {
     use crate::vocabulary::{ENGLISH, EVENT};
 
     fn read(body: &str) -> Result<String, Malformed> {
-        let mut body = body.as_bytes().to_vec();
+        let mut body = Body::from(body.as_bytes().to_vec());
         read_draft(&mut body, &ENGLISH).map(|draft| format!("{:?}", draft.0))
     }
 
@@ -201,7 +285,7 @@ mod tests {
 
     #[test]
     fn each_vocabulary_has_its_keys() {
-        let mut body = *br#"{"apelido":"a","nickname":"b"}"#;
+        let mut body = Body::from(br#"{"apelido":"a","nickname":"b"}"#.to_vec());
         assert_eq!(read_draft(&mut body, &EVENT).unwrap().0[0], Value::Text("a"));
     }
 
@@ -222,15 +306,37 @@ mod tests {
         ] {
             assert_eq!(read(body), Err(Malformed), "{body}");
         }
-        assert_eq!(read_draft(&mut b"{\"a\":\"\xff\"}".to_vec(), &ENGLISH).err(), Some(Malformed));
-        assert_eq!(read_draft(&mut b"{\"a\":\"\xed\xa0\x80\"}".to_vec(), &ENGLISH).err(), Some(Malformed));
+        assert_eq!(read_draft(&mut b"{\"a\":\"\xff\"}".to_vec().into(), &ENGLISH).err(), Some(Malformed));
+        assert_eq!(read_draft(&mut b"{\"a\":\"\xed\xa0\x80\"}".to_vec().into(), &ENGLISH).err(), Some(Malformed));
     }
 
     #[test]
     fn what_unknown_keys_hold_does_not_matter() {
-        for value in ["123456789012345678901234567890", "-1e-999", "-0", "1E+5", "\"\\u0000\"", "[[[[[[]]]]]]", "{}"] {
+        for value in [
+            "123456789012345678901234567890",
+            "-1e-999",
+            "-0",
+            "1E+5",
+            "\"\\u0000\"",
+            "[[[[[[]]]]]]",
+            &format!("{}{}", "[".repeat(8000), "]".repeat(8000)),
+            "{}",
+        ] {
             let body = format!(r#"{{"a":{value},"nickname":"n"}}"#);
             assert_eq!(read(&body), Ok(r#"[Text("n"), Missing, Missing, Missing]"#.into()), "{body}");
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_a_double_are_numbers_all_the_same() {
+        let long = "9".repeat(400);
+        for number in ["1e999", "-1E+400", &long, &format!("{long}.5"), &format!("-1.5e{long}")] {
+            let body = format!(r#"{{"a":"1e999\"","b":[{number}, 7],"nickname":"n\" 1e999"}}"#);
+            assert_eq!(read(&body), Ok(r#"[Text("n\" 1e999"), Missing, Missing, Missing]"#.into()), "{number}");
+            assert_eq!(read(&format!(r#"{{"nickname":{number}}}"#)), Ok("[Other, Missing, Missing, Missing]".into()));
+        }
+        for number in ["01e999", "1e999e1", "1.e999", "-e999", "1e", "1e999.5", "--1e999", "1e999\": \"", "+1e999"] {
+            assert_eq!(read(&format!(r#"{{"a":1e999,"b":{number}}}"#)), Err(Malformed), "{number}");
         }
     }
 

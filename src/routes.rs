@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::json;
+use crate::json::{self, BODY_LIMIT};
 use crate::person::{self, Field};
 use crate::store::{Created, NewPerson, PersonRow};
 use crate::vocabulary::{self, Vocabulary};
@@ -23,9 +23,6 @@ use crate::vocabulary::{self, Vocabulary};
 pub const LIVE: &str = "/health/live";
 /// The instance runs and its database answers.
 pub const READY: &str = "/health/ready";
-
-/// The largest body that is read.
-const BODY_LIMIT: usize = 16 * 1024;
 
 /// The id that nginx gives a request, the same one when it sends it to another instance because the first died. It
 /// becomes the person's id, and so a create can be tried again without storing anybody twice.
@@ -171,12 +168,12 @@ fn new_id(headers: &HeaderMap) -> Uuid {
     }
 }
 
-async fn read_body(body: Incoming, patience: Duration) -> Result<Vec<u8>, Error> {
+async fn read_body(body: Incoming, patience: Duration) -> Result<json::Body, Error> {
     if body.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(Error::BodyTooLarge);
     }
     match timeout(patience, Limited::new(body, BODY_LIMIT).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Ok(body)) => Ok(Vec::from(body.to_bytes()).into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
         Ok(Err(_)) => Err(Error::Malformed),
         Err(_) => Err(Error::SlowBody),

@@ -1,6 +1,6 @@
 //! Creates, grouped into one statement and one commit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl Work for Creates {
         match self.store(&people).await {
             Ok(stored) => order.iter().map(|id| Ok(outcome(&stored, id))).collect(),
             Err(Error::Internal) if people.len() > 1 => self.store_each(people, &order).await,
-            Err(_) => order.iter().map(|_| Err(Error::Unavailable)).collect(),
+            Err(error) => order.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 }
@@ -91,18 +91,12 @@ impl Work for Creates {
 impl Creates {
     /// The database refused the group: somebody in it must not take the others down.
     async fn store_each(&self, people: Vec<&NewPerson>, order: &[Uuid]) -> Vec<Result<Created, Error>> {
-        let mut stored = HashSet::new();
-        let mut failed = HashSet::new();
+        let mut answers = HashMap::new();
         for person in people {
-            match self.store(&[person]).await {
-                Ok(ids) => stored.extend(ids),
-                Err(_) => {
-                    failed.insert(person.id);
-                }
-            }
+            let stored = self.store(&[person]).await;
+            answers.insert(person.id, stored.map(|stored| outcome(&stored, &person.id)));
         }
-        let answer = |id| if failed.contains(id) { Err(Error::Internal) } else { Ok(outcome(&stored, id)) };
-        order.iter().map(answer).collect()
+        order.iter().map(|id| answers.remove(id).unwrap_or(Err(Error::Internal))).collect()
     }
 
     /// Stores all that can be stored, and returns the ids of those who are there afterwards.

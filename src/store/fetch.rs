@@ -25,8 +25,7 @@ impl Work for Fetches {
                 let people: HashMap<_, _> = rows.filter_map(|row| Some((row.id()?, row))).collect();
                 ids.iter().map(|id| Ok(people.get(id).cloned())).collect()
             }
-            Err(Error::Internal) => ids.iter().map(|_| Err(Error::Internal)).collect(),
-            Err(_) => ids.iter().map(|_| Err(Error::Unavailable)).collect(),
+            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 }

@@ -120,16 +120,21 @@ impl Native {
         }
     }
 
-    /// Starts the stack and waits until it serves; whatever went up goes down again if it does not.
+    /// Starts the stack and waits until it serves. Where a part of it runs already, starts what is missing, with the
+    /// ports and limits of the rest. A fresh stack that does not come up goes down again.
     ///
     /// # Errors
     ///
     /// If a port is taken, a program is missing, or a service does not come up; the error names its log.
     pub fn up(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
-        let leftover = process::find(&self.data).all;
+        let found = process::find(&self.data);
+        if let (false, Some(settings)) = (found.main.is_empty(), self.settings()) {
+            let account = Account::choose()?;
+            return self.start_missing(workspace, account, &settings);
+        }
         ensure!(
-            leftover.is_empty(),
-            "part of a stack still runs below {}; `cargo arena down` ends it",
+            found.all.is_empty(),
+            "a part of a stack runs below {}; `cargo arena down` ends it",
             self.data.display()
         );
         ensure!(
@@ -137,13 +142,13 @@ impl Native {
             "something else listens on port {}; end it, or choose another with --port",
             options.port
         );
-        self.start(workspace, options).inspect_err(|_| {
-            // The first error is the one to tell.
-            let _ = self.down(true);
+        self.start_fresh(workspace, options).inspect_err(|_| {
+            // The first error is the one to tell, and its log the one to keep.
+            let _ = self.down(false);
         })
     }
 
-    fn start(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
+    fn start_fresh(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
         let compose = Compose::read(&workspace.path("docker-compose.yml"))?;
         let account = Account::choose()?;
         let settings = Settings {
@@ -155,17 +160,27 @@ impl Native {
         self.create_cluster(account, &compose)?;
         fs::copy(&options.program, self.data.join("bin/peleja"))
             .with_context(|| format!("copying {}", options.program.display()))?;
+        self.start_missing(workspace, account, &settings)
+    }
 
-        self.start_database(account, &compose, &settings)?;
-        for service in ["api1", "api2"] {
-            self.start_instance(service, account, &compose, &settings)?;
+    fn start_missing(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<Running> {
+        let compose = Compose::read(&workspace.path("docker-compose.yml"))?;
+        let found = process::find(&self.data);
+        let missing = |service: &str| !found.main.contains_key(service);
+        if missing("db") {
+            self.start_database(account, &compose, settings)?;
+        }
+        for service in ["api1", "api2"].into_iter().filter(|service| missing(service)) {
+            self.start_instance(service, account, &compose, settings)?;
         }
         for service in ["api1", "api2"] {
             self.wait_for(service, || self.instance_is_ready(service))?;
         }
-        self.start_nginx(workspace, account, &settings)?;
-        self.wait_for("nginx", || is_healthy(options.port))?;
-        Ok(self.describe(&settings))
+        if missing("nginx") {
+            self.start_nginx(workspace, account, settings)?;
+        }
+        self.wait_for("nginx", || is_healthy(settings.port))?;
+        Ok(self.describe(settings))
     }
 
     fn effective_limits(&self, compose: &Compose, wanted: bool) -> anyhow::Result<Vec<Limit>> {
@@ -264,8 +279,7 @@ impl Native {
     fn spawn(&self, service: &str, mut command: Command, account: Account, settings: &Settings) -> anyhow::Result<()> {
         command.current_dir(self.data.join(service));
         let entrance = self.entrance(service, settings)?;
-        // The child is found through the process table, and outlives this handle.
-        process::spawn(command, account, entrance, &self.log(service)).map(drop)
+        process::spawn(command, account, entrance, &self.log(service))
     }
 
     fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -55,17 +55,21 @@ impl Account {
     }
 }
 
-/// Starts a program in a session of its own, as the account, inside the group, its output in the log.
+/// Starts a program in a session of its own, as the account, inside the group, its output in the log. It outlives us.
 ///
 /// # Errors
 ///
 /// If it cannot be started.
-pub fn spawn(mut command: Command, account: Account, entrance: Option<Entrance>, log: &Path) -> anyhow::Result<Child> {
+pub fn spawn(mut command: Command, account: Account, entrance: Option<Entrance>, log: &Path) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let log = File::options().create(true).append(true).open(log).with_context(|| log.display().to_string())?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     prepare(&mut command, account, entrance);
-    command.spawn().with_context(|| format!("starting {name}"))
+    let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+    // A child that ended and that nobody asked about still has its process id: PostgreSQL would take its dead
+    // predecessor for a living one.
+    std::thread::spawn(move || child.wait());
+    Ok(())
 }
 
 /// Has the child join its group, leave the terminal, and stop being root.
@@ -88,12 +92,15 @@ pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entranc
     unsafe { command.pre_exec(before_program) };
 }
 
-/// nginx wants two descriptors for each request under way; as many as the machine gives must do.
+/// nginx wants two descriptors for each request under way. Only root may raise the hard limit; as many as the machine
+/// gives must do.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     const WANTED: u64 = 32_768;
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(WANTED.min(hard)), hard);
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, WANTED, hard.max(WANTED));
+    if raised.is_err() {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(WANTED), hard);
     }
 }
 

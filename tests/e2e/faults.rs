@@ -1,0 +1,208 @@
+//! Processes killed, stopped and started at the worst of times.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use arena::stack::process::wait_until;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::http::{get, json_request, post, request, send, send_unix};
+use crate::stack::Stack;
+
+fn person(nickname: &str) -> String {
+    json!({"nickname": nickname, "fullname": "f", "dob": "2000-01-01", "stack": ["a", "b"]}).to_string()
+}
+
+/// What the clients of a load saw.
+#[derive(Default)]
+struct Seen {
+    /// Ids that a 201 named.
+    created: BTreeSet<String>,
+    /// Statuses other than 201; 0 for a connection that ended without an answer.
+    other: Vec<u16>,
+}
+
+/// Creates people from several clients at once while `event` happens, and until a while after it.
+fn create_during(stack: &Stack, event: impl FnOnce()) -> Seen {
+    let seen = Mutex::new(Seen::default());
+    let under_way = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let _end = EndOnDrop(&under_way);
+        for client in 0..8 {
+            let (seen, under_way) = (&seen, &under_way);
+            scope.spawn(move || {
+                let mut number = 0;
+                while under_way.load(Ordering::Relaxed) {
+                    number += 1;
+                    let body = person(&format!("{client} {number}"));
+                    let answer = send(stack.address(), &json_request("/users", body.as_bytes()));
+                    let mut seen = seen.lock().unwrap();
+                    match answer {
+                        Some(answer) if answer.status == 201 => {
+                            let location = answer.header("location").unwrap();
+                            seen.created.insert(location.strip_prefix("/users/").unwrap().to_owned());
+                        }
+                        answer => seen.other.push(answer.map_or(0, |answer| answer.status)),
+                    }
+                }
+            });
+        }
+        let count = || seen.lock().unwrap().created.len();
+        assert!(wait_until(Duration::from_secs(30), || count() > 200), "nobody is created");
+        event();
+        let after = count();
+        assert!(wait_until(Duration::from_secs(30), || count() > after + 200), "nobody is created afterwards");
+    });
+    seen.into_inner().unwrap()
+}
+
+/// Ends a load also where an assertion fails in its midst.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+fn stored(stack: &Stack) -> BTreeSet<String> {
+    let rows = stack.database().query("SELECT id::text FROM users", &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn an_instance_that_is_killed_is_missed_by_nobody() {
+    let stack = Stack::own();
+    let seen = create_during(&stack, || stack.kill("api1"));
+    assert_eq!(seen.other, [] as [u16; 0]);
+    assert_eq!(seen.created, stored(&stack), "a create that was tried on both instances is stored once");
+    stack.mend();
+    assert_eq!(send_unix(&stack.socket("api1"), &request("GET", "/health/ready")).unwrap().status, 200);
+}
+
+#[test]
+fn a_database_that_is_killed_holds_every_201_when_it_is_back() {
+    let stack = Stack::own();
+    let seen = create_during(&stack, || {
+        stack.kill("db");
+        stack.mend();
+    });
+    assert!(seen.other.iter().all(|status| *status == 503), "{:?}", seen.other);
+    let lost: Vec<_> = seen.created.difference(&stored(&stack)).cloned().collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
+#[test]
+fn connections_that_are_cut_in_mid_commit_lose_nobody_and_store_nobody_twice() {
+    let stack = Stack::own();
+    let seen = create_during(&stack, || {
+        let mut database = stack.database();
+        for _ in 0..20 {
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'peleja'";
+            database.batch_execute(cut).unwrap();
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert_eq!(seen.other, [] as [u16; 0]);
+    assert_eq!(seen.created, stored(&stack));
+}
+
+#[test]
+fn a_database_that_hangs_is_a_503_and_no_wait_without_end() {
+    let stack = Stack::own();
+    let created = post(stack.address(), "/users", person("before"));
+    let location = created.header("location").unwrap().to_owned();
+    let mut locker = stack.database();
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+    thread::scope(|scope| {
+        let requests = [
+            json_request("/users", person("during").as_bytes()),
+            request("GET", &location),
+            request("GET", "/users?q=before"),
+            request("GET", "/users-count"),
+        ];
+        for request in requests {
+            let stack = &stack;
+            scope.spawn(move || {
+                let answer = send(stack.address(), &request).unwrap();
+                assert_eq!(answer.status, 503, "{}", String::from_utf8_lossy(&request));
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+            });
+        }
+    });
+    lock.rollback().unwrap();
+    assert_eq!(get(stack.address(), &location).status, 200);
+    assert_eq!(post(stack.address(), "/users", person("after")).status, 201);
+}
+
+#[test]
+fn without_any_instance_nginx_says_503() {
+    let stack = Stack::own();
+    stack.kill("api1");
+    stack.kill("api2");
+    let answer = get(stack.address(), "/users-count");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(answer.json()["status"], 503);
+    assert_eq!(get(stack.address(), "/health").status, 200);
+    stack.mend();
+    let back = || get(stack.address(), "/users-count").status == 200;
+    assert!(wait_until(Duration::from_secs(10), back));
+}
+
+#[test]
+fn a_request_under_way_is_answered_after_sigterm() {
+    let stack = Stack::own();
+    let mut locker = stack.database();
+    let mut lock = locker.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE users IN SHARE MODE").unwrap();
+    thread::scope(|scope| {
+        let create = scope.spawn(|| {
+            let create = json_request("/users", person("under way").as_bytes());
+            send_unix(&stack.socket("api1"), &create).unwrap().status
+        });
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let mut database = stack.database();
+        let under_way = || database.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 1;
+        assert!(wait_until(Duration::from_secs(5), under_way), "the create does not wait for the lock");
+        stack.signal("api1", Signal::SIGTERM);
+        let refuses = || send_unix(&stack.socket("api1"), &request("GET", "/health/live")).is_none();
+        assert!(wait_until(Duration::from_secs(5), refuses), "still takes connections");
+        lock.rollback().unwrap();
+        assert_eq!(create.join().unwrap(), 201);
+    });
+    let ended = || !stack.runs("api1");
+    assert!(wait_until(Duration::from_secs(10), ended), "still runs");
+    assert_eq!(stored(&stack).len(), 1);
+}
+
+#[test]
+fn an_instance_may_start_before_its_database() {
+    let stack = Stack::own();
+    stack.kill("db");
+    let socket = stack.socket("early");
+    let mut early = Command::new(stack.program())
+        .arg("--listen")
+        .arg(format!("unix:{}", socket.display()))
+        .arg("--database")
+        .arg(stack.database_parameters())
+        .spawn()
+        .unwrap();
+    let status = |path| send_unix(&socket, &request("GET", path)).map(|answer| answer.status);
+    assert!(wait_until(Duration::from_secs(10), || status("/health/live") == Some(200)));
+    assert_eq!(status("/health/ready"), Some(503));
+    let address = format!("unix:{}", socket.display());
+    let check = Command::new(stack.program()).args(["--check", "--listen", &address]).output().unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    stack.mend();
+    assert!(wait_until(Duration::from_secs(10), || status("/health/ready") == Some(200)));
+    assert_eq!(status("/users-count"), Some(200));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(early.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(early.wait().unwrap().success());
+}

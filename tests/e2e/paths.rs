@@ -1,0 +1,139 @@
+//! Paths, methods, bodies and health.
+
+use std::process::Command;
+
+use crate::http::{get, json_request, post, request, send, send_unix};
+use crate::stack::Stack;
+
+const SOMEBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+#[test]
+fn unknown_paths_and_people_are_404() {
+    let stack = Stack::shared();
+    let targets = [
+        "/",
+        "/user",
+        "/users/",
+        "/usersx",
+        "/users/1",
+        "/users/not-a-uuid",
+        "/users/00000000-0000-4000-8000-00000000000g",
+        "/users/00000000000040008000000000000000",
+        "/users/{00000000-0000-4000-8000-000000000000}",
+        "/users-count/",
+        "/metrics",
+        "/health/ready",
+        "/health/live",
+        "///users-count",
+    ];
+    let people = [format!("/users/{SOMEBODY}"), format!("/pessoas/{SOMEBODY}"), format!("/users/{SOMEBODY}/x")];
+    for target in targets.into_iter().chain(people.iter().map(String::as_str)) {
+        let answer = get(stack.address(), target);
+        assert_eq!(answer.status, 404, "{target}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{target}");
+        assert_eq!(answer.json()["status"], 404);
+    }
+}
+
+#[test]
+fn other_methods_are_405_and_the_right_ones_are_named() {
+    let stack = Stack::shared();
+    let person = format!("/users/{SOMEBODY}");
+    for (method, target, allow) in [
+        ("PUT", "/users", "GET, HEAD, POST"),
+        ("DELETE", "/pessoas", "GET, HEAD, POST"),
+        ("PATCH", "/users", "GET, HEAD, POST"),
+        ("OPTIONS", "/users", "GET, HEAD, POST"),
+        ("POST", person.as_str(), "GET, HEAD"),
+        ("DELETE", person.as_str(), "GET, HEAD"),
+        ("POST", "/users-count", "GET, HEAD"),
+        ("PUT", "/contagem-pessoas", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+    ] {
+        let answer = send(stack.address(), &request(method, target)).unwrap();
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+}
+
+#[test]
+fn head_is_get_without_a_body() {
+    let stack = Stack::shared();
+    for target in ["/users-count", "/users?q=nobody-at-all", "/health", "/users", "/nowhere"] {
+        let head = send(stack.address(), &request("HEAD", target)).unwrap();
+        let get = get(stack.address(), target);
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{target}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{target}");
+    }
+}
+
+#[test]
+fn a_body_must_say_that_it_is_json() {
+    let stack = Stack::shared();
+    let with_type = |header: &str| {
+        let body = r#"{"nickname":1}"#;
+        let head = "POST /users HTTP/1.1\r\nHost: test\r\nConnection: close";
+        let request = format!("{head}\r\n{header}Content-Length: {}\r\n\r\n{body}", body.len());
+        send(stack.address(), request.as_bytes()).unwrap().status
+    };
+    for good in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;charset=UTF-8"] {
+        assert_eq!(with_type(&format!("Content-Type: {good}\r\n")), 400, "{good}");
+    }
+    for bad in ["text/plain", "application/jsonx", "application/problem+json", "application/x-www-form-urlencoded", ""]
+    {
+        assert_eq!(with_type(&format!("Content-Type: {bad}\r\n")), 415, "{bad}");
+    }
+    assert_eq!(with_type(""), 415);
+}
+
+#[test]
+fn a_body_may_have_16_kib() {
+    let stack = Stack::shared();
+    let body = |size: usize| {
+        let empty = r#"{"nickname":1,"padding":""}"#;
+        format!(r#"{{"nickname":1,"padding":"{}"}}"#, "x".repeat(size - empty.len()))
+    };
+    let limit = 16 * 1024;
+    assert_eq!(post(stack.address(), "/users", body(limit)).status, 400);
+    let too_large = post(stack.address(), "/users", body(limit + 1));
+    assert_eq!((too_large.status, too_large.json()["status"].as_u64()), (413, Some(413)));
+    for (size, status) in [(limit, 400), (limit + 1, 413)] {
+        let direct = send_unix(&stack.socket("api1"), &json_request("/users", body(size).as_bytes())).unwrap();
+        assert_eq!(direct.status, status);
+        let head = "POST /users HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json";
+        let chunked = format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", body(size));
+        for answer in [send(stack.address(), chunked.as_bytes()), send_unix(&stack.socket("api1"), chunked.as_bytes())]
+        {
+            assert_eq!(answer.unwrap().status, status, "chunked, {size} bytes");
+        }
+    }
+}
+
+#[test]
+fn health_is_nginx_s_and_each_instance_has_its_own() {
+    let stack = Stack::shared();
+    assert_eq!(get(stack.address(), "/health").status, 200);
+    for instance in ["api1", "api2"] {
+        for path in ["/health/live", "/health/ready"] {
+            assert_eq!(
+                send_unix(&stack.socket(instance), &request("GET", path)).unwrap().status,
+                200,
+                "{instance} {path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_setting_ends_the_program_before_anything_starts() {
+    let stack = Stack::shared();
+    let run = |arguments: &[&str]| Command::new(stack.program()).args(arguments).output().unwrap();
+    for arguments in [["--listen", "nowhere"], ["--writers", "0"], ["--database", "host=x port=y"], ["--what", "x"]] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{arguments:?}");
+    }
+    let socket = format!("unix:{}", stack.socket("api1").display());
+    let taken = run(&["--listen", &socket]);
+    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
+}

@@ -1,0 +1,114 @@
+//! A stack for the tests: the whole of it, on ports and in a folder of its own, and gone when the last test lets go.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use arena::prerequisites::{self, Install, Tool};
+use arena::stack::Running;
+use arena::stack::native::{Native, Options};
+use arena::stack::process;
+use arena::workspace::Workspace;
+use nix::sys::signal::Signal;
+use postgres::{Client, NoTls};
+
+/// A running stack.
+pub struct Stack {
+    native: Native,
+    running: Running,
+    options: Options,
+    // Removed after the stack has ended.
+    folder: tempfile::TempDir,
+}
+
+impl Stack {
+    /// The one that tests share as long as they only look at people of their own.
+    pub fn shared() -> Arc<Stack> {
+        static SHARED: Mutex<Weak<Stack>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.upgrade().unwrap_or_else(|| {
+            let stack = Arc::new(Stack::own());
+            *shared = Arc::downgrade(&stack);
+            stack
+        })
+    }
+
+    /// One that a test may break.
+    pub fn own() -> Stack {
+        prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], Install::Refused).unwrap();
+        let folder = tempfile::Builder::new().prefix("peleja-e2e-").tempdir_in("/var/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let options = Options {
+            port: free_port(),
+            database_port: Some(free_port()),
+            limits: false,
+            program: env!("CARGO_BIN_EXE_peleja").into(),
+        };
+        let native = Native::at(&folder.path().join("stack"));
+        let running = native.up(&Workspace::find().unwrap(), &options).unwrap();
+        Stack { native, running, options, folder }
+    }
+
+    /// `HOST:PORT` of nginx.
+    pub fn address(&self) -> &str {
+        self.running.url.strip_prefix("http://").unwrap()
+    }
+
+    /// The Unix socket of an instance.
+    pub fn socket(&self, instance: &str) -> PathBuf {
+        self.folder.path().join("stack/run").join(format!("{instance}.sock"))
+    }
+
+    /// The contender's program as the stack runs it.
+    pub fn program(&self) -> &Path {
+        &self.options.program
+    }
+
+    /// Connection string of the database.
+    pub fn database_parameters(&self) -> &str {
+        &self.running.database
+    }
+
+    /// Another client of the database.
+    pub fn database(&self) -> Client {
+        Client::connect(&self.running.database, NoTls).unwrap()
+    }
+
+    /// Sends a signal to a service's main process.
+    pub fn signal(&self, service: &str, signal: Signal) {
+        let pid = self.native.processes().main[service];
+        process::signal([pid], signal);
+    }
+
+    /// Kills a service and waits until all its processes are gone.
+    pub fn kill(&self, service: &str) {
+        self.signal(service, Signal::SIGKILL);
+        assert!(process::wait_until(Duration::from_secs(20), || !self.runs(service)), "{service} is still there");
+    }
+
+    /// Whether any process of a service is there.
+    pub fn runs(&self, service: &str) -> bool {
+        self.native.processes().main.contains_key(service)
+    }
+
+    /// Starts whatever does not run.
+    pub fn mend(&self) {
+        self.native.up(&Workspace::find().unwrap(), &self.options).unwrap();
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Stopped processes cannot end.
+        process::signal(self.native.processes().all, Signal::SIGCONT);
+        if let Err(error) = self.native.down(true) {
+            eprintln!("ending the stack: {error:#}");
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
