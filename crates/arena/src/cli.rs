@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
-use crate::payloads;
 use crate::stack::command;
+use crate::{analyze, payloads, stress};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -27,6 +27,8 @@ enum Command {
     /// Show what the services wrote
     Logs(command::LogsArgs),
     Payloads(payloads::Args),
+    Stress(stress::Args),
+    Analyze(analyze::Args),
 }
 
 /// Parses the command line, runs the command and turns its outcome into an exit status.
@@ -51,6 +53,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(arguments) => command::status(&arguments),
         Command::Logs(arguments) => command::logs(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
+        Command::Stress(arguments) => stress::run(arguments),
+        Command::Analyze(arguments) => analyze::run(arguments),
     }
 }
 

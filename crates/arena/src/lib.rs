@@ -2,6 +2,7 @@
 //!
 //! Each command of the `arena` binary is a module with its arguments (`Args`) and a `run` function.
 
+pub mod analyze;
 pub mod cli;
 pub mod exit;
 pub mod gatling;
@@ -12,5 +13,6 @@ pub mod prerequisites;
 pub mod random;
 pub mod run;
 pub mod stack;
+pub mod stress;
 pub mod vocabulary;
 pub mod workspace;

@@ -1,5 +1,7 @@
 //! Random numbers that are the same for the same seed on every machine and in every version.
 
+use std::hash::{BuildHasher, RandomState};
+
 /// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
 ///
 /// Files that people compare by hash hang on this stream, so it is ours and pinned by tests rather than a library's,
@@ -13,6 +15,11 @@ impl Random {
     /// The stream of `seed`.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
+    }
+
+    /// A stream that nobody can repeat.
+    pub fn unseeded() -> Self {
+        Self::new(RandomState::new().hash_one(std::process::id()))
     }
 
     /// The next 64 bits.
