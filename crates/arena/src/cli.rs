@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::stack::command;
-use crate::{analyze, payloads, stress};
+use crate::{analyze, compare, history, payloads, report, stress};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -29,6 +29,12 @@ enum Command {
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
+    /// List the runs kept in this checkout, or draw one figure over them
+    History(history::Args),
+    /// Compare runs: each difference with its noise, and thresholds that can fail
+    Compare(compare::Args),
+    /// Make one self-contained page of a run, or of several side by side
+    Report(report::Args),
 }
 
 /// Parses the command line, runs the command and turns its outcome into an exit status.
@@ -55,6 +61,9 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),
+        Command::History(arguments) => history::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
 }
 

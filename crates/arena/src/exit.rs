@@ -23,3 +23,9 @@ impl From<Exit> for ExitCode {
         ExitCode::from(exit as u8)
     }
 }
+
+/// The value of an argument; where it is none, one line on standard error says why, and the caller ends with
+/// [`Exit::Usage`].
+pub fn accept<T>(argument: anyhow::Result<T>) -> Option<T> {
+    argument.inspect_err(|error| eprintln!("arena: {error:#}")).ok()
+}

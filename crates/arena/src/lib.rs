@@ -4,15 +4,20 @@
 
 pub mod analyze;
 pub mod cli;
+pub mod compare;
 pub mod exit;
 pub mod gatling;
 pub mod histogram;
+pub mod history;
+pub mod metric;
 pub mod observe;
 pub mod payloads;
 pub mod prerequisites;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod stack;
 pub mod stress;
+pub mod terminal;
 pub mod vocabulary;
 pub mod workspace;

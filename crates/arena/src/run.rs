@@ -1,17 +1,19 @@
 //! The one document that a bout or a benchmark leaves behind: what ran, where, what came of it, what it cost.
 //!
-//! `fight` and `bench` write it; `report`, `compare` and `history` read it. All times are milliseconds unless the
+//! `fight` and `bench` write it; `report`, `compare` and `history` read it. Its JSON Schema is `run.schema.json`, made
+//! from the types here: `cargo arena history --schema > crates/arena/run.schema.json`. All times are milliseconds unless the
 //! name says otherwise, all sizes bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
 pub const SCHEMA: u32 = 1;
 
 /// One run of a load against a stack.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// [`SCHEMA`] of the writer.
     pub schema: u32,
@@ -56,8 +58,20 @@ pub struct Run {
     pub series: Series,
 }
 
+impl Run {
+    /// Requests sent, all kinds together.
+    pub fn request_count(&self) -> u64 {
+        self.requests.iter().map(|kind| kind.count).sum()
+    }
+
+    /// Failed requests, all kinds together.
+    pub fn failed(&self) -> u64 {
+        self.requests.iter().map(Requests::failed).sum()
+    }
+}
+
 /// What drove the load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// Gatling, as in the event.
@@ -66,8 +80,17 @@ pub enum Driver {
     Bench,
 }
 
+impl fmt::Display for Driver {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Gatling => "gatling",
+            Self::Bench => "bench",
+        })
+    }
+}
+
 /// What was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// `native`, `docker`, or `external` for a stack that the arena did not start.
     pub engine: String,
@@ -87,7 +110,7 @@ pub struct Settings {
 }
 
 /// What one service may use.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limit {
     /// The service's name in `docker-compose.yml`.
     pub service: String,
@@ -98,7 +121,7 @@ pub struct Limit {
 }
 
 /// Where a run took place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Processor model as the kernel names it.
     pub cpu: String,
@@ -115,7 +138,7 @@ pub struct Machine {
 }
 
 /// The judgement over a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// The judgement in one word.
     pub outcome: Outcome,
@@ -124,7 +147,7 @@ pub struct Verdict {
 }
 
 /// The judgement in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// No failed request, the count exactly at the ceiling, the generator in time.
@@ -137,8 +160,19 @@ pub enum Outcome {
     Invalid,
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Clean => "clean",
+            Self::Failed => "failed",
+            Self::Suspect => "suspect",
+            Self::Invalid => "invalid",
+        })
+    }
+}
+
 /// The score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct People {
     /// `count(*)` after the run.
     pub stored: u64,
@@ -149,8 +183,20 @@ pub struct People {
     pub acknowledged: Option<u64>,
 }
 
+impl People {
+    /// People that a correct server would hold and this one does not.
+    pub fn lost(&self) -> u64 {
+        self.ceiling.saturating_sub(self.stored)
+    }
+
+    /// People that a correct server would have refused.
+    pub fn extra(&self) -> u64 {
+        self.stored.saturating_sub(self.ceiling)
+    }
+}
+
 /// Outcome of one kind of request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Requests {
     /// `create`, `fetch`, `search`, `invalid-search`, or the generator's own name for anything else.
     pub kind: String,
@@ -176,10 +222,15 @@ impl Requests {
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
+
+    /// A statistic of the response time; none where nothing was sent, as a distribution of nothing has none.
+    pub fn response_time(&self, statistic: fn(&Percentiles) -> f64) -> Option<f64> {
+        (self.count > 0).then(|| statistic(&self.response))
+    }
 }
 
 /// A distribution of times in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentiles {
     /// Arithmetic mean.
     pub mean: f64,
@@ -196,7 +247,7 @@ pub struct Percentiles {
 }
 
 /// What one service used during the load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// The service's name.
     pub service: String,
@@ -215,7 +266,7 @@ pub struct Cost {
 }
 
 /// What speaks for a 201 being on disk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
     /// PostgreSQL's `fsync`.
     pub fsync: bool,
@@ -230,7 +281,7 @@ pub struct Durability {
 }
 
 /// What the load generator says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generator {
     /// Requests that the schedule held.
     pub intended: u64,
@@ -243,7 +294,7 @@ pub struct Generator {
 }
 
 /// The run second by second; all vectors have one entry per second from the start of the load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Series {
     /// By kind of request.
     pub requests: BTreeMap<String, RequestSeries>,
@@ -254,7 +305,7 @@ pub struct Series {
 }
 
 /// One kind of request, second by second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestSeries {
     /// Requests answered or failed in that second.
     pub completed: Vec<u64>,
@@ -267,7 +318,7 @@ pub struct RequestSeries {
 }
 
 /// One service, second by second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceSeries {
     /// CPUs used, as a mean over the second.
     pub cpus: Vec<f64>,
