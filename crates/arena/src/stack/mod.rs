@@ -1,6 +1,7 @@
 //! The stack that a bout is fought against: how it is started, found again, and ended.
 
 pub mod cgroup;
+pub mod cluster;
 pub mod command;
 pub mod compose;
 pub mod docker;

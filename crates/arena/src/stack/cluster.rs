@@ -1,0 +1,142 @@
+//! A PostgreSQL of one's own for a while: for experiments when no stack runs, and for tests.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::process::{self, Account};
+use crate::prerequisites::{self, Tool};
+
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster on a Unix socket in a folder of its own. It ends, and its files go, when this is dropped.
+pub struct Cluster {
+    server: Option<Child>,
+    folder: TempDir,
+    programs: PathBuf,
+    account: Account,
+    settings: Vec<String>,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts it with `settings`, each `name=value`; what they leave out is PostgreSQL's default,
+    /// so that a commit is on disk.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL is not installed, or does not come up.
+    pub fn start(settings: &[&str]) -> anyhow::Result<Self> {
+        let programs = prerequisites::find(Tool::Postgres)?;
+        let account = Account::choose()?;
+        let folder =
+            tempfile::Builder::new().prefix("peleja-db-").tempdir_in("/var/tmp").context("a folder for PostgreSQL")?;
+        account.create_folder(folder.path())?;
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut cluster = Self { server: None, folder, programs, account, settings };
+        cluster.initialize()?;
+        cluster.start_again()?;
+        Ok(cluster)
+    }
+
+    /// How to connect to a database of the cluster, in PostgreSQL's `key=value` form.
+    pub fn connection(&self, database: &str) -> String {
+        format!("host={} user=postgres dbname={database}", self.folder.path().display())
+    }
+
+    /// Ends the server as a crash would, with all its processes.
+    pub fn kill(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let group = i32::try_from(server.id()).unwrap_or(i32::MAX);
+        // The server leads a session of its own; each of its children leads a group.
+        process::signal(children(group).into_iter().chain([group]), Signal::SIGKILL);
+        // It was told by a signal that cannot be refused.
+        let _ = server.wait();
+    }
+
+    /// Starts the server on the files that are there, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up; the error holds the end of its log.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(self.programs.join("postgres"));
+        command.arg("-D").arg(self.data()).arg("-clisten_addresses=");
+        command.arg(format!("-cunix_socket_directories={}", self.folder.path().display()));
+        command.args(self.settings.iter().map(|setting| format!("-c{setting}")));
+        command.current_dir(self.folder.path());
+        let log = File::create(self.log()).context("PostgreSQL's log")?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        process::prepare(&mut command, self.account, None);
+        let mut server = command.spawn().context("starting postgres")?;
+        let mut ended = false;
+        let came = process::wait_until(READY_PATIENCE, || {
+            ended = matches!(server.try_wait(), Ok(Some(_)));
+            ended || self.is_ready()
+        });
+        if ended || !came {
+            bail!("PostgreSQL did not come up:\n{}", super::native::tail(&self.log(), 8));
+        }
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn initialize(&self) -> anyhow::Result<()> {
+        let mut command = Command::new(self.programs.join("initdb"));
+        command.arg("-D").arg(self.data()).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+        command.arg("--no-sync").current_dir(self.folder.path());
+        process::prepare(&mut command, self.account, None);
+        let output = command.output().context("starting initdb")?;
+        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut command = Command::new(self.programs.join("pg_isready"));
+        command.args(["-q", "-h"]).arg(self.folder.path());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Processes whose parent is `pid`.
+fn children(pid: i32) -> Vec<i32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let listed = std::fs::read_to_string(Path::new(&path)).unwrap_or_default();
+    listed.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_after_a_crash_and_leaves_nothing() {
+        let mut cluster = Cluster::start(&[]).unwrap();
+        let folder = cluster.folder.path().to_owned();
+        assert!(cluster.is_ready());
+        cluster.kill();
+        assert!(!cluster.is_ready());
+        cluster.start_again().unwrap();
+        assert!(cluster.is_ready());
+        drop(cluster);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,223 @@
+//! The job queue, which lives in the same PostgreSQL and outlives every process of the lab.
+//!
+//! An opinion is accepted when its job is committed. A job may run more than once, after a crash for instance; the
+//! opinion's id makes the second time do nothing.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use deadpool_postgres::Pool;
+use graphile_worker::tokio_postgres::TokioPostgresDatabase;
+use graphile_worker::worker_utils::types::RescheduleJobOptions;
+use graphile_worker::{IntoTaskHandlerResult, JobSpec, TaskHandler, WorkerContext, WorkerUtils};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Config;
+
+use super::opinion::Opinion;
+use super::store::patiently;
+use super::worker::Shelf;
+
+/// Schema of the queue's tables.
+const SCHEMA: &str = "graphile_worker";
+
+/// How long a count of the queue's length is trusted.
+const COUNT_AGE: Duration = Duration::from_secs(1);
+
+/// A job that has used up its attempts stays in the table and is not tried again: a dead letter.
+const STATE: &str = "
+    SELECT count(*) FILTER (WHERE attempts < max_attempts AND locked_at IS NULL),
+           count(*) FILTER (WHERE locked_at IS NOT NULL),
+           count(*) FILTER (WHERE attempts >= max_attempts AND locked_at IS NULL),
+           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)
+               FILTER (WHERE attempts < max_attempts OR locked_at IS NOT NULL)), 0)::float8,
+           coalesce((SELECT avg(extract(epoch FROM stored_at - created_at)) * 1000
+               FROM (SELECT stored_at, created_at FROM opinions WHERE queued ORDER BY stored_at DESC LIMIT 100) AS recent), 0)::float8
+    FROM graphile_worker._private_jobs";
+
+const DEAD: &str = "
+    SELECT id, payload->'opinion'->>'name', payload->'opinion'->>'text', attempts, coalesce(last_error, '')
+    FROM graphile_worker._private_jobs
+    WHERE attempts >= max_attempts AND locked_at IS NULL
+    ORDER BY id LIMIT 100";
+
+/// The job of storing an opinion.
+#[derive(Deserialize, Serialize)]
+pub(super) struct StoreOpinion {
+    opinion: Opinion,
+}
+
+impl TaskHandler for StoreOpinion {
+    const IDENTIFIER: &'static str = "store_opinion";
+
+    async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
+        let shelf = context.get_ext::<Shelf>().ok_or("the worker has no database")?;
+        shelf.store(&self.opinion).await.map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// Where accepted opinions wait.
+pub(super) struct Queue {
+    utils: WorkerUtils,
+    pool: Pool,
+    capacity: u32,
+    max_attempts: i16,
+    counted: Mutex<Option<(Instant, i64)>>,
+}
+
+/// Why an opinion was not accepted.
+#[derive(Debug)]
+pub(super) enum NotQueued {
+    /// As many jobs as may wait do.
+    Full,
+    /// The queue does not answer.
+    Unreachable(anyhow::Error),
+}
+
+/// The queue at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct State {
+    /// Jobs that wait for a worker, or for their next attempt.
+    pub waiting: i64,
+    /// Jobs that a worker has taken.
+    pub running: i64,
+    /// Jobs that failed too often.
+    pub dead: i64,
+    /// Age in seconds of the oldest job that is not dead.
+    pub oldest: f64,
+    /// Mean time in milliseconds from acceptance until stored, over the last 100 queued opinions.
+    pub lag: f64,
+}
+
+/// A job that failed too often.
+pub(super) struct DeadLetter {
+    pub id: i64,
+    pub name: String,
+    pub text: String,
+    pub attempts: i16,
+    pub error: String,
+}
+
+impl Queue {
+    /// A queue that takes at most `capacity` jobs and tries each `max_attempts` times.
+    pub fn new(pool: Pool, capacity: u32, max_attempts: i16) -> Self {
+        let utils = WorkerUtils::new(TokioPostgresDatabase::new(pool.clone()), SCHEMA);
+        Self { utils, pool, capacity, max_attempts, counted: Mutex::new(None) }
+    }
+
+    /// Accepts an opinion: when it returns, the job is committed.
+    ///
+    /// # Errors
+    ///
+    /// When the queue is full or does not answer in time. In the latter case the job may exist.
+    pub async fn enqueue(&self, opinion: Opinion) -> Result<(), NotQueued> {
+        let length = self.length().await.map_err(NotQueued::Unreachable)?;
+        if length >= i64::from(self.capacity) {
+            return Err(NotQueued::Full);
+        }
+        let spec = JobSpec {
+            job_key: Some(opinion.id.to_string()),
+            max_attempts: Some(self.max_attempts),
+            ..JobSpec::default()
+        };
+        let added = patiently(async { Ok(self.utils.add_job(StoreOpinion { opinion }, spec).await?) });
+        added.await.map(drop).map_err(NotQueued::Unreachable)
+    }
+
+    /// What the pages show.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn state(&self) -> anyhow::Result<State> {
+        patiently(async {
+            let client = self.pool.get().await?;
+            let state = client.prepare_cached(STATE).await?;
+            let row = client.query_one(&state, &[]).await?;
+            Ok(State {
+                waiting: row.try_get(0)?,
+                running: row.try_get(1)?,
+                dead: row.try_get(2)?,
+                oldest: row.try_get(3)?,
+                lag: row.try_get(4)?,
+            })
+        })
+        .await
+    }
+
+    /// The first hundred dead letters.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        patiently(async {
+            let client = self.pool.get().await?;
+            let rows = client.query(DEAD, &[]).await?;
+            let letter = |row: &tokio_postgres::Row| {
+                Ok(DeadLetter {
+                    id: row.try_get(0)?,
+                    name: row.try_get(1)?,
+                    text: row.try_get(2)?,
+                    attempts: row.try_get(3)?,
+                    error: row.try_get(4)?,
+                })
+            };
+            rows.iter().map(letter).collect()
+        })
+        .await
+    }
+
+    /// Gives dead letters all their attempts again, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn retry(&self, ids: &[i64]) -> anyhow::Result<()> {
+        let again = RescheduleJobOptions { attempts: Some(0), ..RescheduleJobOptions::default() };
+        patiently(async { Ok(self.utils.reschedule_jobs(ids, again).await?) }).await.map(drop)
+    }
+
+    /// Jobs in the queue, counted once a second at most.
+    async fn length(&self) -> anyhow::Result<i64> {
+        if let Some((at, length)) = *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+            && at.elapsed() < COUNT_AGE
+        {
+            return Ok(length);
+        }
+        let length = patiently(async {
+            let client = self.pool.get().await?;
+            let row = client.query_one("SELECT count(*) FROM graphile_worker._private_jobs", &[]).await?;
+            Ok(row.try_get(0)?)
+        })
+        .await?;
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), length));
+        Ok(length)
+    }
+}
+
+/// Brings the queue's tables up to date.
+///
+/// # Errors
+///
+/// When the database does not answer, or refuses.
+pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let database = database(config, 1)?;
+    WorkerUtils::new(database, SCHEMA).migrate().await.context("migration of the job queue")
+}
+
+/// A database for the queue's own use, which hears of new jobs at once.
+pub(super) fn database(config: &Config, connections: usize) -> anyhow::Result<TokioPostgresDatabase> {
+    Ok(TokioPostgresDatabase::from_config(config.clone(), connections)?)
+}
+
+/// Makes sure that no job stays with a worker that lost it.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(super) async fn has_stuck_jobs(client: &tokio_postgres::Client) -> anyhow::Result<bool> {
+    let stuck = "SELECT EXISTS (SELECT FROM graphile_worker._private_jobs WHERE locked_at < now() - interval '30 s')";
+    Ok(patiently(async { Ok(client.query_one(stuck, &[]).await?) }).await?.try_get(0)?)
+}

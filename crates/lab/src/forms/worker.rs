@@ -1,0 +1,126 @@
+//! The process that stores what the forms queued.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use deadpool_postgres::Pool;
+use graphile_worker::{Worker, WorkerOptions, WorkerRecoveryConfig};
+use tokio_util::sync::CancellationToken;
+
+use super::opinion::Opinion;
+use super::queue::{self, StoreOpinion};
+use super::store;
+use crate::database::{self, Database};
+use crate::server;
+
+/// A worker that is silent this long is taken for dead, and its jobs go to the others.
+const SILENCE: Duration = Duration::from_secs(5);
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Options of `lab worker`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    database: Database,
+
+    /// Jobs at once. More empty the queue sooner, and take more of the database from everybody else
+    #[arg(long, env = "LAB_JOBS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    jobs: u32,
+
+    /// Fail every opinion that contains this word: a way to see retries and dead letters
+    #[arg(long, value_name = "WORD", env = "LAB_REFUSE")]
+    refuse: Option<String>,
+}
+
+/// Where the worker puts opinions.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    pool: Pool,
+    refuse: Option<String>,
+}
+
+impl Shelf {
+    /// Stores an opinion, unless it holds the word that is refused.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused, or the database does not commit it in time.
+    pub async fn store(&self, opinion: &Opinion) -> anyhow::Result<()> {
+        if let Some(word) = self.refuse.as_ref().filter(|word| opinion.text.contains(*word)) {
+            bail!("this worker was told to refuse opinions with the word {word}");
+        }
+        store::insert(&self.pool, opinion, true).await
+    }
+}
+
+/// Works until a signal ends it; jobs under way are finished first.
+///
+/// # Errors
+///
+/// When the connection pool cannot be built.
+pub async fn run(args: WorkerArgs) -> anyhow::Result<()> {
+    let shutdown = server::shutdown_on_signal()?;
+    let shelf = Shelf { pool: args.database.pool(store::PATIENCE)?, refuse: args.refuse.clone() };
+    println!("worker: storing queued opinions, {} at a time", args.jobs);
+    while !shutdown.is_cancelled() {
+        if let Err(error) = work(&args, &shelf, &shutdown).await {
+            eprintln!("worker: starting over: {error:#}");
+        }
+        shutdown.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await;
+    }
+    Ok(())
+}
+
+/// Works until the database is lost or `shutdown`.
+///
+/// A job whose end could not be noted stays locked by its worker. Starting over under a new name turns such locks into
+/// those of a dead worker, which are given back after a short silence.
+async fn work(args: &WorkerArgs, shelf: &Shelf, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let config = &args.database.database_url;
+    let Some(()) = shutdown.run_until_cancelled(database::prepare_until_done("worker", config)).await else {
+        return Ok(());
+    };
+    let stop = shutdown.child_token();
+    let worker = start(args, shelf, stop.clone()).await?;
+    let watch = async {
+        let outcome = shutdown.run_until_cancelled(watch_database(config)).await;
+        stop.cancel();
+        outcome.unwrap_or(Ok(()))
+    };
+    let (worked, watched) = tokio::join!(worker.run(), watch);
+    watched?;
+    Ok(worked?)
+}
+
+async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> anyhow::Result<Worker> {
+    let jobs = args.jobs as usize;
+    let recovery = WorkerRecoveryConfig::default()
+        .heartbeat_interval(HEARTBEAT)
+        .sweep_interval(HEARTBEAT)
+        .sweep_threshold(SILENCE)
+        .recovery_delay(Duration::ZERO);
+    let worker = WorkerOptions::default()
+        .database(queue::database(&args.database.database_url, jobs + 2)?)
+        .concurrency(jobs)
+        .worker_recovery(recovery)
+        .listen_os_shutdown_signals(false)
+        .shutdown_signal(stop.cancelled_owned())
+        .shutdown_interrupted_job_retry_delay(Duration::ZERO)
+        .add_extension(shelf.clone())
+        .define_job::<StoreOpinion>()
+        .init()
+        .await?;
+    Ok(worker)
+}
+
+/// Returns when the database was lost, or a job is stuck.
+async fn watch_database(config: &tokio_postgres::Config) -> anyhow::Result<()> {
+    let client = database::connect(config).await?;
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        if queue::has_stuck_jobs(&client).await? {
+            bail!("a job has been under way for too long");
+        }
+    }
+}

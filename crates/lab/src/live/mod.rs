@@ -1,0 +1,9 @@
+//! What happens right now: counted always, sampled only while somebody looks.
+
+pub mod hub;
+pub mod metrics;
+pub mod process;
+pub mod recorder;
+pub mod run;
+pub mod sampler;
+pub mod station;

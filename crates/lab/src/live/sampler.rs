@@ -1,0 +1,138 @@
+//! What the pages show, as one JSON object per sample.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::hub::{Hub, Sample};
+use super::process::ProcessSample;
+use super::recorder::{Recorder, Window};
+
+/// How often the pages get new figures.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// Intervals in the sliding window of the live rates and percentiles: one second.
+const WINDOW: usize = 4;
+
+/// Named figures of an experiment, beside those that every process has.
+pub type Figures = Vec<(&'static str, f64)>;
+
+/// What is particular to one experiment.
+pub trait Subject: Send + Sync + 'static {
+    /// Figures of this moment.
+    fn gauges(&self) -> BoxFuture<'_, Figures>;
+
+    /// Figures of the run under way or the last one.
+    fn outcome(&self) -> Figures;
+
+    /// Whether work goes on that no request waits for any more.
+    fn is_busy(&self) -> bool {
+        false
+    }
+}
+
+/// The hub whose messages hold all figures of the process and of `subject`.
+pub fn hub(recorder: Arc<Recorder>, subject: Arc<dyn Subject>, shutdown: CancellationToken) -> Arc<Hub> {
+    Hub::new(PERIOD, shutdown, move || {
+        Box::new(Sampler {
+            recorder: recorder.clone(),
+            subject: subject.clone(),
+            window: Window::default(),
+            before: VecDeque::from([Before::now(&recorder)]),
+        })
+    })
+}
+
+/// The outcome of the run under way or the last one, as the pages get it.
+pub fn outcome(recorder: &Recorder, subject: &dyn Subject) -> Value {
+    let Some(run) = recorder.outcome() else {
+        return Value::Null;
+    };
+    let mut outcome = json!(run);
+    outcome["running"] = json!(run.running || subject.is_busy());
+    for (name, value) in subject.outcome() {
+        outcome[name] = json!(value);
+    }
+    outcome
+}
+
+struct Sampler {
+    recorder: Arc<Recorder>,
+    subject: Arc<dyn Subject>,
+    window: Window,
+    before: VecDeque<Before>,
+}
+
+struct Before {
+    at: Instant,
+    answered: u64,
+    failed: u64,
+    process: ProcessSample,
+}
+
+impl Before {
+    fn now(recorder: &Recorder) -> Self {
+        let interval = recorder.take_interval();
+        Self {
+            at: Instant::now(),
+            answered: interval.answered,
+            failed: interval.failed,
+            process: ProcessSample::take(),
+        }
+    }
+}
+
+impl Sample for Sampler {
+    fn sample(&mut self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            let mut figures = self.measure();
+            for (name, value) in self.subject.gauges().await {
+                figures.insert(name.into(), json!(value));
+            }
+            figures.insert("run".into(), outcome(&self.recorder, &*self.subject));
+            Some(Value::Object(figures).to_string())
+        })
+    }
+}
+
+impl Sampler {
+    fn measure(&mut self) -> Map<String, Value> {
+        let interval = self.recorder.take_interval();
+        let (p50, p99) = self.window.add(interval.latencies, WINDOW);
+        let now = Before {
+            at: Instant::now(),
+            answered: interval.answered,
+            failed: interval.failed,
+            process: ProcessSample::take(),
+        };
+        let before = self.before.front().unwrap_or(&now);
+        let seconds = (now.at - before.at).as_secs_f64().max(0.001);
+        let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+
+        let figures = json!({
+            "in_flight": self.recorder.in_flight(),
+            "rate": per_second(now.answered, before.answered),
+            "failed_rate": per_second(now.failed, before.failed),
+            "p50": p50,
+            "p99": p99,
+            "memory": now.process.memory as f64 / 1e6,
+            "cpu": (now.process.cpu_seconds - before.process.cpu_seconds) / seconds * 100.0,
+            "threads": now.process.threads,
+            "switches": per_second(now.process.context_switches, before.process.context_switches),
+            "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+        });
+
+        self.before.push_back(now);
+        if self.before.len() > WINDOW {
+            self.before.pop_front();
+        }
+        match figures {
+            Value::Object(figures) => figures,
+            _ => Map::new(),
+        }
+    }
+}

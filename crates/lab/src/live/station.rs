@@ -1,0 +1,77 @@
+//! The part of a server that shows what the rest of it does.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::hub::Hub;
+use super::metrics::{Metrics, RequestMetrics};
+use super::recorder::Recorder;
+use super::sampler::{self, Subject};
+use crate::{guess, page};
+
+/// One server's counters, live stream and metrics.
+#[derive(Clone)]
+pub struct Station {
+    /// Counts the requests of the experiment; pages and scrapes are not among them.
+    pub recorder: Arc<Recorder>,
+    /// What a scrape gets.
+    pub metrics: Metrics,
+    hub: Arc<Hub>,
+    subject: Arc<dyn Subject>,
+}
+
+impl Station {
+    /// A station for `subject`, which hears of every run that begins through `run_started`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Recorder::new`].
+    pub fn new(
+        subject: Arc<dyn Subject>,
+        shutdown: CancellationToken,
+        run_started: impl Fn() + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let requests = RequestMetrics::default();
+        let metrics = Metrics::new(&requests);
+        let recorder = Recorder::new(requests, run_started)?;
+        let hub = sampler::hub(recorder.clone(), subject.clone(), shutdown);
+        Ok(Self { recorder, metrics, hub, subject })
+    }
+
+    /// The run under way or the last one.
+    pub fn outcome(&self) -> Value {
+        sampler::outcome(&self.recorder, &*self.subject)
+    }
+
+    /// `/live`, `/metrics`, `/health` and what every page needs.
+    pub fn routes(&self) -> Router {
+        Router::new()
+            .route("/live", get(live))
+            .route("/outcome", get(outcome))
+            .route("/metrics", get(metrics))
+            .route("/health", get("OK\n"))
+            .with_state(self.clone())
+            .merge(guess::routes())
+            .merge(page::assets::routes())
+    }
+}
+
+/// Readable from pages of another port, so that one page can show two servers.
+async fn live(State(station): State<Station>) -> impl IntoResponse {
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], station.hub.events())
+}
+
+async fn outcome(State(station): State<Station>) -> impl IntoResponse {
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], axum::Json(station.outcome()))
+}
+
+async fn metrics(State(station): State<Station>) -> impl IntoResponse {
+    station.metrics.response()
+}

@@ -1,0 +1,162 @@
+//! What all servers of the lab have in common: where they listen, and how they end.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use axum::serve::ListenerExt;
+use axum::{Extension, Router};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long a server that was told to stop waits for the requests under way.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Where a server listens.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Listen {
+    /// Name or address to listen on; a name with several addresses means all of them. Use 0.0.0.0 in a container
+    #[arg(long, env = "LAB_HOST", default_value = "localhost")]
+    pub host: String,
+
+    #[command(flatten)]
+    ports: Ports,
+}
+
+/// Where the servers of the lab listen, so that their pages can lead to each other.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Where the pages find the other servers")]
+pub struct Ports {
+    /// Of the blocking server
+    #[arg(long, value_name = "PORT", env = "LAB_BLOCKING_PORT", default_value_t = Ports::default().blocking_port)]
+    pub blocking_port: u16,
+    /// Of the non-blocking server
+    #[arg(long, value_name = "PORT", env = "LAB_NONBLOCKING_PORT", default_value_t = Ports::default().nonblocking_port)]
+    pub nonblocking_port: u16,
+    /// Of the forms
+    #[arg(long, value_name = "PORT", env = "LAB_FORMS_PORT", default_value_t = Ports::default().forms_port)]
+    pub forms_port: u16,
+    /// Of the scarce resource
+    #[arg(long, value_name = "PORT", env = "LAB_RESOURCE_PORT", default_value_t = Ports::default().resource_port)]
+    pub resource_port: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { blocking_port: 8000, nonblocking_port: 8001, forms_port: 5000, resource_port: 4000 }
+    }
+}
+
+impl Listen {
+    /// Binds `port` on every address of the host that this machine has.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no address here, or the port is taken on one of them.
+    pub async fn bind(&self, port: u16) -> anyhow::Result<Vec<TcpListener>> {
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), port))
+            .await
+            .with_context(|| format!("cannot resolve --host {}", self.host))?
+            .collect();
+        let mut listeners = Vec::new();
+        for address in &addresses {
+            match TcpListener::bind(address).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
+                Err(error) => bail!("cannot listen on {address}: {error}"),
+            }
+        }
+        if listeners.is_empty() {
+            bail!("this machine has no address of --host {}", self.host);
+        }
+        Ok(listeners)
+    }
+}
+
+/// Serves until `shutdown`, then answers the requests under way, for ten seconds at most.
+///
+/// # Errors
+///
+/// When a listener stops to work.
+pub async fn serve(
+    name: &str,
+    listen: &Listen,
+    listeners: Vec<TcpListener>,
+    router: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    raise_file_limit();
+    let router = router.layer(Extension(listen.ports));
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        println!("{name}: listening on http://{}/", listener.local_addr()?);
+        let listener = listener.tap_io(|stream| {
+            // Only a slower answer is lost where the option cannot be set.
+            let _ = stream.set_nodelay(true);
+        });
+        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        servers.spawn(server.into_future());
+    }
+    let drained = async {
+        while let Some(served) = servers.join_next().await {
+            served??;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        outcome = drained => outcome,
+        () = grace_is_over(&shutdown) => {
+            eprintln!("{name}: gave up on requests that took longer than {} s to end", GRACE.as_secs());
+            Ok(())
+        }
+    }
+}
+
+/// Says on standard error what goes wrong, once a second at most: under load a lost database fails thousands of requests.
+pub fn complain(what: std::fmt::Arguments<'_>) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
+        *last = Some(Instant::now());
+        eprintln!("{what}");
+    }
+}
+
+/// A token that SIGTERM or SIGINT cancels.
+///
+/// # Errors
+///
+/// When the signals cannot be listened to.
+pub fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(token)
+}
+
+async fn grace_is_over(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// Thousands of connections need more descriptors than the usual soft limit of 1,024.
+fn raise_file_limit() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    if soft < hard {
+        // With the old limit the server still works, for fewer connections.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 20), hard);
+    }
+}

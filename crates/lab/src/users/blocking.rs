@@ -1,0 +1,93 @@
+//! A thread per request: it waits for a connection, then for the database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use postgres::{Client, NoTls, Statement};
+use r2d2::{ManageConnection, Pool};
+use tokio::task::spawn_blocking;
+
+use super::store::{INSERT, Side, Store, Unavailable, WAIT};
+use crate::database::Database;
+
+/// Stores with the blocking driver.
+#[derive(Clone)]
+pub(super) struct Blocking {
+    pool: Pool<Manager>,
+    delay: f64,
+}
+
+impl Blocking {
+    /// Connects as needed; `delay` is added to every query.
+    pub fn new(database: &Database, delay: Duration) -> Self {
+        let manager = Manager { config: database.database_url.clone().into() };
+        let pool = Pool::builder()
+            .max_size(database.connections)
+            .min_idle(Some(0))
+            .connection_timeout(WAIT)
+            .test_on_check_out(false)
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build_unchecked(manager);
+        Self { pool, delay: delay.as_secs_f64() }
+    }
+
+    fn insert_now(&self, name: &str) -> Result<(), Unavailable> {
+        let mut connection = self.pool.get().map_err(Unavailable::new)?;
+        let Connection { client, insert } = &mut *connection;
+        client.execute(&*insert, &[&name, &self.delay]).map_err(Unavailable::new)?;
+        Ok(())
+    }
+}
+
+impl Store for Blocking {
+    fn side(&self) -> Side {
+        Side::Blocking
+    }
+
+    fn insert(&self, name: String) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let store = self.clone();
+        Box::pin(async move { spawn_blocking(move || store.insert_now(&name)).await.map_err(Unavailable::new)? })
+    }
+
+    fn ping(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Only a server that stops refuses the task, and then nobody waits for the answer.
+            let _ = spawn_blocking(|| ()).await;
+        })
+    }
+}
+
+struct Manager {
+    config: postgres::Config,
+}
+
+struct Connection {
+    client: Client,
+    insert: Statement,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = postgres::Error;
+
+    fn connect(&self) -> Result<Connection, postgres::Error> {
+        let mut client = self.config.connect(NoTls)?;
+        let insert = client.prepare(INSERT)?;
+        Ok(Connection { client, insert })
+    }
+
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), postgres::Error> {
+        connection.client.is_valid(Duration::from_secs(1))
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.client.is_closed()
+    }
+}
+
+/// Ends the connections on a thread that may block, as their driver needs.
+pub(super) async fn close(store: Arc<Blocking>) {
+    // The pool is gone either way.
+    let _ = spawn_blocking(move || drop(store)).await;
+}

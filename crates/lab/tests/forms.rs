@@ -1,0 +1,182 @@
+//! The forms and their worker, from outside, over a real PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
+
+use arena::stack::cluster::Cluster;
+
+mod support;
+use support::{Answer, Lab, eventually};
+
+const WAYS: [&str; 4] = ["/opinion", "/opinion-async", "/form", "/async-form"];
+const EMPTY: &str = "Your opinion must have at least one character!";
+
+fn serve(cluster: &Cluster, more: &[&str]) -> Lab {
+    let database = cluster.connection("lab");
+    let mut arguments = vec!["forms", "--database-url", &database];
+    arguments.extend(more);
+    let lab = Lab::serve(&arguments);
+    eventually("the database is ready", || lab.get("/dead-letters").status == 200);
+    lab
+}
+
+fn work(cluster: &Cluster, more: &[&str]) -> Lab {
+    let database = cluster.connection("lab");
+    let mut arguments = vec!["worker", "--database-url", &database];
+    arguments.extend(more);
+    Lab::start(&arguments)
+}
+
+fn stored(cluster: &Cluster) -> Vec<(String, String)> {
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let rows = client.query("SELECT name, text FROM opinions ORDER BY created_at", &[]).unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+fn multipart(fields: &[(&str, &str)]) -> String {
+    let part = |(name, value): &(&str, &str)| {
+        format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    fields.iter().map(part).collect::<String>() + "--edge--\r\n"
+}
+
+#[test]
+fn every_way_takes_both_encodings_and_redirects() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let (lab, _worker) = (serve(&cluster, &[]), work(&cluster, &[]));
+    let mut expected = Vec::new();
+    for way in WAYS {
+        let status = if way.ends_with("form") { 302 } else { 303 };
+        let told = |answer: Answer| {
+            assert_eq!((answer.status, answer.header("location")), (status, "/"), "{way}: {answer:?}");
+        };
+        told(lab.post_form(way, &format!("opinion=plain+{way}&name=Ana%26Z%C3%A9")));
+        expected.push(("Ana&Zé".to_owned(), format!("plain {way}")));
+        told(lab.post_form(way, &format!("opinion={way}&name=")));
+        expected.push(("Anonymous".to_owned(), way.to_owned()));
+        let parts = multipart(&[("opinion", &format!("line\nline {way} 🙂")), ("name", "Rui"), ("other", "x")]);
+        told(lab.post(way, "multipart/form-data; boundary=edge", parts.as_bytes(), &[]));
+        expected.push(("Rui".to_owned(), format!("line\nline {way} 🙂")));
+    }
+    eventually("the worker stores the queued ones", || stored(&cluster).len() == expected.len());
+    assert_eq!(stored(&cluster), expected, "in order of acceptance, stored at once or later");
+}
+
+#[test]
+fn an_empty_opinion_is_explained() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for body in ["opinion=&name=%3Cb%3E%22Ana%22", "name=%3Cb%3E%22Ana%22"] {
+        for way in ["/form", "/async-form"] {
+            let answer = lab.post_form(way, body);
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.contains(EMPTY) && answer.body.contains("&lt;b&gt;&quot;Ana&quot;"), "{answer:?}");
+        }
+        for way in ["/opinion", "/opinion-async"] {
+            let answer = lab.post_form(way, body);
+            let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!((answer.status, &problem["field"]), (422, &"opinion".into()));
+        }
+    }
+    assert!(!lab.get("/form").body.contains(EMPTY));
+    assert_eq!(lab.post_form("/opinion", "opinion=a%00b").status, 422);
+    assert_eq!(lab.post("/opinion", "application/json", b"{}", &[]).status, 415);
+    assert_eq!(lab.post_form("/opinion", &format!("opinion={}", "x".repeat(100_000))).status, 413);
+    assert_eq!(lab.get("/opinion").status, 405);
+    assert!(stored(&cluster).is_empty());
+}
+
+#[test]
+fn the_five_latest_are_shown_escaped() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for number in 1..=6 {
+        assert_eq!(lab.post_form("/opinion", &format!("opinion=number-{number}%3Cscript%3E&name=%3Ci%3E")).status, 303);
+    }
+    let page = lab.get("/opinions").body;
+    let places: Vec<_> = (1..=6).rev().map(|number| page.find(&format!("number-{number}&lt;script&gt;"))).collect();
+    assert!(places[..5].iter().all(Option::is_some) && places[..5].is_sorted(), "newest first: {places:?}");
+    assert_eq!(places[5], None, "five only");
+    assert!(!page.contains("<script>") && !page.contains("<i>"), "{page}");
+    let home = lab.get("/").body;
+    for link in ["/form", "/async-form", "/opinions"] {
+        assert!(home.contains(&format!("href=\"{link}\"")), "{link}");
+    }
+}
+
+#[test]
+fn forms_of_other_sites_are_refused() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let host = lab.url.trim_start_matches("http://").to_owned();
+    let own = format!("http://{host}");
+    for (headers, status) in [
+        (&[("sec-fetch-site", "cross-site")][..], 403),
+        (&[("sec-fetch-site", "same-site")], 403),
+        (&[("origin", "https://elsewhere.example")], 403),
+        (&[("origin", "null")], 403),
+        (&[("sec-fetch-site", "same-origin"), ("origin", &own)], 303),
+        (&[("origin", &own)], 303),
+        (&[], 303),
+    ] {
+        let form = "application/x-www-form-urlencoded";
+        let answer = lab.post("/opinion", form, b"opinion=x", headers);
+        assert_eq!(answer.status, status, "{headers:?}: {answer:?}");
+        if status == 403 {
+            for way in ["/form", "/async-form", "/opinion-async", "/dead-letters/retry", "/guess"] {
+                assert_eq!(lab.post(way, form, b"opinion=x", headers).status, 403, "{way} {headers:?}");
+            }
+        }
+    }
+    assert_eq!(stored(&cluster).len(), 3);
+}
+
+#[test]
+fn a_dead_letter_is_seen_and_tried_again() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &["--max-attempts", "1"]);
+    let refusing = work(&cluster, &["--refuse", "poison"]);
+    for opinion in ["poison-1", "good", "poison-2"] {
+        assert_eq!(lab.post_form("/opinion-async", &format!("opinion={opinion}")).status, 303);
+    }
+    let dead = |word: &str| lab.get("/dead-letters").body.contains(word);
+    eventually("both are dead letters", || dead("poison-1") && dead("poison-2"));
+    assert!(dead("told to refuse") && !dead("good"), "the page says why");
+    lab.watch("/live", |message| message["dead"].as_f64() == Some(2.0));
+    refusing.kill();
+
+    let _worker = work(&cluster, &[]);
+    let page = lab.get("/dead-letters").body;
+    let (_, rest) = page.split_once("action=\"/dead-letters/").unwrap();
+    let one = rest.split_once("action=\"/dead-letters/").unwrap().1.split_once('"').unwrap().0;
+    assert_eq!(lab.post_form(&format!("/dead-letters/{one}"), "").status, 303);
+    eventually("one is stored", || stored(&cluster).len() == 2);
+    assert_eq!(lab.post_form("/dead-letters/retry", "").status, 303);
+    eventually("all are stored", || stored(&cluster).len() == 3);
+    eventually("no dead letter is left", || dead("There are none"));
+}
+
+#[test]
+fn a_job_that_fails_is_tried_again_by_itself() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let refusing = work(&cluster, &["--refuse", "later"]);
+    assert_eq!(lab.post_form("/opinion-async", "opinion=later").status, 303);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let failed = "SELECT count(*) FROM graphile_worker.jobs WHERE last_error IS NOT NULL";
+    eventually("it failed once", || client.query_one(failed, &[]).unwrap().get::<_, i64>(0) == 1);
+    refusing.kill();
+    let _worker = work(&cluster, &[]);
+    eventually("it is stored", || stored(&cluster).len() == 1);
+}
+
+#[test]
+fn a_full_queue_says_so() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &["--max-queue", "3"]);
+    let mut statuses = Vec::new();
+    eventually("the queue is full", || {
+        statuses.push(lab.post_form("/opinion-async", "opinion=x").status);
+        statuses.last() == Some(&503)
+    });
+    assert!(statuses.iter().filter(|status| **status == 303).count() >= 3, "{statuses:?}");
+    assert_eq!(lab.post_form("/opinion", "opinion=x").status, 303, "what needs no queue goes on");
+}
