@@ -61,7 +61,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         list::print(&runs, args.json)?;
         return Ok(Exit::Good);
     };
-    let Some(metric) = exit::accept(Metric::parse_for(name, &runs)) else { return Ok(Exit::Usage) };
+    let metric = if runs.is_empty() { Metric::parse(name) } else { Metric::parse_for(name, &runs) };
+    let Some(metric) = exit::accept(metric) else { return Ok(Exit::Usage) };
     plot::print(&metric, &runs, args.json)?;
     Ok(Exit::Good)
 }

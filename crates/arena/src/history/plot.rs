@@ -20,6 +20,9 @@ pub(super) fn print(metric: &Metric, runs: &[Run], json: bool) -> anyhow::Result
     if json {
         return terminal::print_json(&Plot::of(metric, runs));
     }
+    if runs.is_empty() {
+        return terminal::print("no runs to draw\n");
+    }
     terminal::print(&draw(metric, runs, terminal::width().into()))
 }
 

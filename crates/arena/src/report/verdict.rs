@@ -58,6 +58,7 @@ fn meaning(run: &Run) -> String {
     };
     let people = run.people.map_or(". How many people are stored is not known".to_owned(), |people| {
         match (people.lost(), people.extra()) {
+            (0, 0) if people.ceiling == 0 => ", and none of them should have stored anybody".to_owned(),
             (0, 0) => format!(", and all {} people are stored", grouped(people.stored as f64)),
             (0, extra) => format!(", and {} people are stored that should have been refused", grouped(extra as f64)),
             (lost, _) => {
