@@ -9,7 +9,7 @@ Usage: gatling/run.sh [GATLING OPTION...]   build what changed, then run Gatling
 Runs PelejaSimulation unless -s CLASS says otherwise. Options of Gatling that are of use here:
   -s CLASS       the simulation to run
   -rf FOLDER     where results go; a folder of their own is made in it (gatling/target/results)
-  -rsf FOLDER    where a simulation finds its TSV files (the current folder)
+  -rsf FOLDER    where a simulation finds its TSV files (gatling/resources, where `cargo arena payloads` puts them)
   -nr            no HTML report
 
 Environment:
@@ -46,14 +46,12 @@ esac
 
 build
 
-case " $* " in
-  *" -s "*) ;;
-  *) set -- -s PelejaSimulation "$@" ;;
-esac
-case " $* " in
-  *" -rf "*) ;;
-  *) set -- -rf "$here/target/results" "$@" ;;
-esac
+for default in "-s PelejaSimulation" "-rf $here/target/results" "-rsf $here/resources"; do
+  case " $* " in
+    *" ${default%% *} "*) ;;
+    *) set -- "${default%% *}" "${default#* }" "$@" ;;
+  esac
+done
 
 # Every user has a connection of its own.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"

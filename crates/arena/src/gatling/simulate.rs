@@ -25,7 +25,7 @@ pub struct Settings {
     pub base_url: String,
     /// `users` or `pessoas`.
     pub vocabulary: String,
-    /// TSV file of payloads. Simulations also find it as `payloads.tsv` and `pessoas-payloads.tsv`.
+    /// TSV file of payloads. Simulations also find it as `users-payloads.tsv` and `pessoas-payloads.tsv`.
     pub payloads: PathBuf,
     /// TSV file of search terms. Simulations also find it as `search-terms.tsv` and `termos-busca.tsv`.
     pub search_terms: PathBuf,
@@ -74,7 +74,7 @@ fn command(prepared: &Prepared, settings: &Settings, resources: &Path, results: 
         .args((!settings.html_report).then_some("-nr"))
         .env("PELEJA_BASE_URL", &settings.base_url)
         .env("PELEJA_VOCABULARY", &settings.vocabulary)
-        .env("PELEJA_PAYLOADS", "payloads.tsv")
+        .env("PELEJA_PAYLOADS", "users-payloads.tsv")
         .env("PELEJA_SEARCH_TERMS", "search-terms.tsv")
         .env("PELEJA_RATE_FACTOR", settings.rate_factor.to_string())
         .env("PELEJA_DURATION_FACTOR", settings.duration_factor.to_string());
@@ -109,7 +109,7 @@ fn resources(settings: &Settings, results: &Path) -> anyhow::Result<PathBuf> {
     let folder = results.join("resources");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let files = [
-        (&settings.payloads, ["payloads.tsv", "pessoas-payloads.tsv"]),
+        (&settings.payloads, ["users-payloads.tsv", "pessoas-payloads.tsv"]),
         (&settings.search_terms, ["search-terms.tsv", "termos-busca.tsv"]),
     ];
     for (file, names) in files {

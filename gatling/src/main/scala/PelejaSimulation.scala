@@ -13,13 +13,13 @@ import io.gatling.http.Predef._
   *   - `PELEJA_BASE_URL`: where the API is, by default `http://localhost:9999`
   *   - `PELEJA_VOCABULARY`: `users` (the default) or `pessoas`
   *   - `PELEJA_PAYLOADS`, `PELEJA_SEARCH_TERMS`: the TSV files, as paths or as names in the resources folder;
-  *     by default `payloads.tsv` and `search-terms.tsv`, or for `pessoas` `pessoas-payloads.tsv` and `termos-busca.tsv`
+  *     by default `users-payloads.tsv` and `search-terms.tsv`, or for `pessoas` `pessoas-payloads.tsv` and `termos-busca.tsv`
   *   - `PELEJA_RATE_FACTOR`, `PELEJA_DURATION_FACTOR`: multiply every arrival rate and every duration, by default 1
   */
 class PelejaSimulation extends Simulation {
 
   private val (path, term, payloads, terms) = setting("VOCABULARY", "users") match {
-    case "users"   => ("/users", "q", "payloads.tsv", "search-terms.tsv")
+    case "users"   => ("/users", "q", "users-payloads.tsv", "search-terms.tsv")
     case "pessoas" => ("/pessoas", "t", "pessoas-payloads.tsv", "termos-busca.tsv")
     case other     => throw new IllegalArgumentException(s"PELEJA_VOCABULARY is '$other', and not 'users' or 'pessoas'")
   }
