@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::stack::command;
-use crate::{analyze, compare, history, payloads, report, stress};
+use crate::{analyze, bench, compare, history, payloads, report, stress};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -18,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
+    Bench(Box<bench::Args>),
     /// Start the stack: PostgreSQL, two instances, nginx, each held to its limits
     Up(command::UpArgs),
     /// End the stack, also what a crash left of it
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Up(arguments) => command::up(&arguments),
         Command::Down(arguments) => command::down(&arguments),
         Command::Status(arguments) => command::status(&arguments),

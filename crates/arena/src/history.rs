@@ -67,6 +67,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
+/// An id for a run that ends now, such as `20261121T034500Z-bench-1a2b`: unique, and sorted by time.
+pub fn new_id(driver: &str) -> String {
+    let now = jiff::Timestamp::now();
+    // Two runs of one second differ in process or in fraction of the second.
+    let rest = now.subsec_nanosecond().unsigned_abs() ^ std::process::id();
+    format!("{}-{driver}-{:04x}", now.strftime("%Y%m%dT%H%M%SZ"), rest & 0xffff)
+}
+
 /// Keeps `run` as `runs/<id>.json` in the checkout and returns that path. See [`History::save`].
 pub fn save(run: &Run) -> anyhow::Result<PathBuf> {
     History::of_checkout()?.save(run)

@@ -3,12 +3,14 @@
 //! Each command of the `arena` binary is a module with its arguments (`Args`) and a `run` function.
 
 pub mod analyze;
+pub mod bench;
 pub mod cli;
 pub mod compare;
 pub mod exit;
 pub mod gatling;
 pub mod histogram;
 pub mod history;
+pub mod machine;
 pub mod metric;
 pub mod observe;
 pub mod payloads;

@@ -54,6 +54,9 @@ pub struct Run {
     /// What the load generator says of itself, where it measures that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
+    /// The steps of a ramp, where the load was raised until something gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// The run second by second.
     pub series: Series,
 }
@@ -291,6 +294,19 @@ pub struct Generator {
     pub send_lag_p99: f64,
     /// The generator's own CPU time in seconds.
     pub cpu_seconds: f64,
+}
+
+/// One step of a ramp: a constant rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Users who arrived each second.
+    pub users_per_second: f64,
+    /// Length in seconds, the last answers included.
+    pub seconds: f64,
+    /// Outcome by kind of request.
+    pub requests: Vec<Requests>,
+    /// The thresholds that broke, one sentence each; the step that has any is past the knee.
+    pub broken: Vec<String>,
 }
 
 /// The run second by second; all vectors have one entry per second from the start of the load.

@@ -50,6 +50,7 @@ pub(super) fn read(directory: &Path) -> anyhow::Result<Run> {
         services: Vec::new(),
         durability: None,
         generator: None,
+        steps: Vec::new(),
         series: results.series,
     })
 }

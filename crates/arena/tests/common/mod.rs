@@ -39,6 +39,7 @@ pub fn run(id: &str, seconds: u64, slowness: f64) -> Run {
             send_lag_p99: 0.8,
             cpu_seconds: 4.4,
         }),
+        steps: Vec::new(),
         series: Series {
             requests: KINDS.iter().map(|kind| (kind.name.to_owned(), kind.series(seconds, slowness))).collect(),
             in_flight: (0..seconds).map(|second| 1 + second / 20 + spike(second, seconds) * 40).collect(),

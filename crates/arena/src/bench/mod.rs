@@ -1,0 +1,169 @@
+//! `arena bench`: an open-loop driver, light enough to share two cores with the stack it loads.
+//!
+//! Users arrive when the schedule says, whatever became of those before them, and every time is measured from the moment
+//! that the schedule intended as well as from the moment of sending. The driver checks what it is answered, counts at
+//! the end what the server holds, and judges itself before it judges the server.
+
+mod args;
+mod checks;
+mod connection;
+mod document;
+mod drive;
+mod entry;
+mod feed;
+mod http;
+mod judge;
+mod monitor;
+mod outcome;
+mod plan;
+mod probe;
+mod progress;
+mod rules;
+mod schedule;
+mod slot;
+mod threshold;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use signal_hook::{consts, flag};
+
+pub use args::Args;
+
+use crate::exit::Exit;
+use crate::observe::Observer;
+use crate::run::{Limit, Outcome, Run, Settings};
+use crate::stack::Running;
+use crate::workspace::Workspace;
+use crate::{history, machine};
+use connection::Dialer;
+use drive::{Driven, Driving, drive};
+use entry::Entry;
+use feed::Feed;
+use outcome::Census;
+use plan::Plan;
+use rules::Rules;
+use worker::Worker;
+
+/// Drives the load. [`Exit::Good`] if nothing failed and every 201 is stored.
+///
+/// # Errors
+///
+/// If there was no run to judge: no server, no payloads, no checkout.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    let plan = args.load.plan()?;
+    let stage = Stage::set(args, &workspace)?;
+    let stop = interruption()?;
+    let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
+    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
+
+    let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.before));
+    let mut worker = Worker::new(&rules, args.load.behaviour(), Dialer::new(stage.entry.address))?;
+    let observer = Observer::start(stage.targets(args))?;
+    let observed_limits = observer.limits().to_vec();
+    let most_lag = Duration::from_millis(args.load.max_lag);
+    let driving = Driving { intervals: args.hdr_log.is_some(), most_lag, stop: &stop };
+    let driven = drive(&plan, &mut worker, &driving);
+    let (services, service_series) = observer.stop();
+    let driven = driven?;
+
+    let census = stage.count(&driven, feed.ceiling(worker.creates()))?;
+    let mut run = driven.document()?;
+    run.id = history::new_id("bench");
+    run.label = args.label.clone();
+    run.commit = workspace.commit();
+    run.settings = stage.settings(args, &plan);
+    run.budget = stage.budget(observed_limits);
+    run.versions = stage.stack.as_ref().map(machine::versions).unwrap_or_default();
+    run.machine = machine::describe(stage.stack.as_ref().map_or("none", |stack| stack.cgroup));
+    run.people = census.map(|census| census.people);
+    run.services = services;
+    run.series.services = outcome::in_step(service_series, run.series.in_flight.len());
+    run.verdict = outcome::judge(&driven, &run.requests, census.as_ref());
+    publish(args, &run, &driven)
+}
+
+/// Keeps the run and prints it.
+fn publish(args: &Args, run: &Run, driven: &Driven) -> anyhow::Result<Exit> {
+    let document = history::save(run)?;
+    if let Some(path) = &args.hdr_log {
+        document::write_log(path, driven.started, driven.monitor.intervals.as_deref().unwrap_or_default())?;
+    }
+    let missed = threshold::missed(run, &args.fail_on, &args.require);
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(run)?),
+        false => println!("{}", outcome::table(run, driven, &missed)),
+    }
+    eprintln!("arena: document  {}", document.display());
+    Ok(match run.verdict.outcome {
+        Outcome::Invalid => Exit::Invalid,
+        _ if driven.stopped => Exit::Failed,
+        _ if !missed.is_empty() => Exit::ThresholdMissed,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Clean | Outcome::Suspect => Exit::Good,
+    })
+}
+
+/// The server under load, before the load.
+struct Stage {
+    entry: Entry,
+    /// Absent where the arena did not start the server.
+    stack: Option<Running>,
+    /// People before the run, where they are counted.
+    before: Option<u64>,
+}
+
+impl Stage {
+    fn set(args: &Args, workspace: &Workspace) -> anyhow::Result<Self> {
+        let stack = if args.entry.url.is_none() { args.stack.running(workspace)? } else { None };
+        let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()))?;
+        let hint = "is it up? `cargo arena up` starts the stack, --url names another server";
+        let before = (!args.entry.no_count).then(|| probe::count(&entry)).transpose().context(hint)?;
+        Ok(Self { entry, stack, before })
+    }
+
+    fn targets(&self, args: &Args) -> Vec<(String, crate::observe::Target)> {
+        let own = self.stack.iter().flat_map(|stack| stack.observe.clone());
+        own.chain(args.observe.clone()).collect()
+    }
+
+    fn count(&self, driven: &Driven, ceiling: u64) -> anyhow::Result<Option<Census>> {
+        let monitor = &driven.monitor;
+        self.before.map(|before| Census::take(&self.entry, before, monitor.acknowledged, ceiling)).transpose()
+    }
+
+    /// Limits of the stack, and of what else is observed.
+    fn budget(&self, observed: Vec<Limit>) -> Vec<Limit> {
+        let own: Vec<Limit> = self.stack.iter().flat_map(|stack| stack.limits.clone()).collect();
+        let is_new = |limit: &Limit| own.iter().all(|known| known.service != limit.service);
+        let others: Vec<Limit> = observed.into_iter().filter(is_new).collect();
+        [own, others].concat()
+    }
+
+    fn settings(&self, args: &Args, plan: &Plan) -> Settings {
+        Settings {
+            engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
+            vocabulary: args.entry.vocabulary.name().to_owned(),
+            profile: plan.name().to_owned(),
+            target: self.entry.url.clone(),
+            rate_factor: args.load.rate_factor,
+            duration_factor: args.load.duration_factor,
+            more: args.load.more(self.before),
+        }
+    }
+}
+
+/// Becomes true at Ctrl-C or SIGTERM; a second one ends the program at once.
+fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGINT, consts::SIGTERM] {
+        flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(&stop))
+            .context("handling signals")?;
+        flag::register(signal, Arc::clone(&stop)).context("handling signals")?;
+    }
+    Ok(stop)
+}
