@@ -1,5 +1,7 @@
 //! The contender from outside: over HTTP, through a real nginx, into a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
+
 mod create;
 mod faults;
 mod hard;

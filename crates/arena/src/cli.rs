@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::stack::command;
-use crate::{analyze, bench, compare, history, payloads, report, stress};
+use crate::{analyze, bench, check, compare, fight, history, payloads, report, stress};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -18,8 +18,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
-    Bench(Box<bench::Args>),
+    /// Fight a whole bout: stack, load test, verdict, report
+    Fight(fight::FightArgs),
+    /// Check formatting and lints, and run every test
+    Test(check::Args),
     /// Start the stack: PostgreSQL, two instances, nginx, each held to its limits
     Up(command::UpArgs),
     /// End the stack, also what a crash left of it
@@ -28,6 +30,8 @@ enum Command {
     Status(command::StatusArgs),
     /// Show what the services wrote
     Logs(command::LogsArgs),
+    /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
+    Bench(Box<bench::Args>),
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fight(arguments) => fight::run(&arguments),
+        Command::Test(arguments) => check::run(&arguments),
         Command::Up(arguments) => command::up(&arguments),
         Command::Down(arguments) => command::down(&arguments),
         Command::Status(arguments) => command::status(&arguments),

@@ -4,9 +4,11 @@
 
 pub mod analyze;
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod exit;
+pub mod fight;
 pub mod gatling;
 pub mod histogram;
 pub mod history;

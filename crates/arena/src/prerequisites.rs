@@ -172,3 +172,29 @@ fn on_path(program: &str) -> Option<PathBuf> {
     let usual = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(usual).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
+
+/// Sees to it that `cargo fmt` and `cargo clippy` are there, which a minimal Rust lacks.
+///
+/// # Errors
+///
+/// If one is missing and may not or cannot be installed.
+pub fn ensure_components(install: Install) -> anyhow::Result<()> {
+    let works = |component: &str| {
+        let output = Command::new("cargo").args([component, "--version"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter(|(c, _)| !works(c))
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("rustup component add {}", missing.join(" "));
+    ensure!(install == Install::Allowed, "Rust lacks {}, and --no-install was given: {by_hand}", missing.join(" and "));
+    eprintln!("arena: {by_hand}");
+    let status = Command::new("rustup").args(["component", "add"]).args(missing).status().context("starting rustup")?;
+    ensure!(status.success(), "`{by_hand}` failed");
+    Ok(())
+}

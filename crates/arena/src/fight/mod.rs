@@ -154,11 +154,7 @@ struct Bout<'a> {
 }
 
 impl Bout<'_> {
-    fn fight(
-        &self,
-        database: &mut Database,
-        load: impl FnOnce() -> anyhow::Result<Outcome>,
-    ) -> anyhow::Result<Run> {
+    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<Run> {
         let syncs_before = database.wal_syncs();
         let observer = Observer::start(self.running.observe.clone())?;
         let outcome = load();
@@ -201,6 +197,7 @@ impl Bout<'_> {
             services,
             durability: Some(durability),
             generator: None,
+            steps: Vec::new(),
             series,
         })
     }

@@ -87,7 +87,8 @@ fn headline(run: &Run) -> String {
 }
 
 fn rows(run: &Run) -> Vec<Row> {
-    let mut rows = vec![["requests", "count", "failed", "p50 ms", "p75 ms", "p95 ms", "p99 ms", "max ms"].map(Into::into)];
+    let mut rows =
+        vec![["requests", "count", "failed", "p50 ms", "p75 ms", "p95 ms", "p99 ms", "max ms"].map(Into::into)];
     rows.extend(run.requests.iter().map(request_row));
     rows.push(bold(["service", "CPU s", "CPU ms/1,000", "of limit", "throttled", "waited s", "peak MiB", "disk MiB"]));
     let requests: u64 = run.requests.iter().map(|requests| requests.count).sum();

@@ -17,8 +17,11 @@ const ROUNDS: usize = 300;
 ///
 /// If the API answers anything but what it must: there is no point in a bout then.
 pub fn warm_up(url: &str, vocabulary: Vocabulary, database: &mut Database) -> anyhow::Result<()> {
-    let agent: Agent =
-        Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).build().into();
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .build()
+        .into();
     (0..ROUNDS).try_for_each(|round| warm_up_once(&agent, url, vocabulary, round)).context("warm-up")?;
     database.remove_everybody()?;
     let left = database.people()?;

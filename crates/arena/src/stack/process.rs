@@ -96,7 +96,7 @@ pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entranc
 /// gives must do.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    const WANTED: u64 = 32_768;
+    const WANTED: u64 = 16_384;
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = setrlimit(Resource::RLIMIT_NOFILE, WANTED, hard.max(WANTED));
     if raised.is_err() {
