@@ -190,6 +190,19 @@ fn the_small_file_of_the_repository_is_what_the_command_makes() {
 }
 
 #[test]
+fn writes_into_the_checkout_and_nowhere_else_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = arena(dir.path(), &["--rows", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not inside a checkout"));
+
+    std::fs::create_dir_all(dir.path().join("crates/arena")).unwrap();
+    std::fs::write(dir.path().join("docker-compose.yml"), "").unwrap();
+    stdout(&arena(&dir.path().join("crates"), &["--rows", "1"]));
+    assert!(dir.path().join("gatling/resources/users-payloads.tsv").is_file());
+}
+
+#[test]
 fn refuses_what_it_does_not_understand_on_one_line() {
     assert!(refusal(&["--rows", "0"]).contains("--rows"));
     assert!(refusal(&["--rows", "many"]).contains("many"));

@@ -20,6 +20,7 @@ pub use oracle::Oracle;
 
 use crate::exit::Exit;
 use crate::vocabulary::Vocabulary;
+use crate::workspace::Workspace;
 
 /// Rows of a payload file in the event.
 pub const ROWS: u64 = 100_000;
@@ -51,9 +52,9 @@ pub struct Args {
     /// What the rows and terms are made from; by default one whose ceiling is that of the event's file
     #[arg(long, default_value_t = SEED)]
     seed: u64,
-    /// Directory to write to; made when missing
-    #[arg(long, value_name = "DIR", default_value = "gatling/resources")]
-    out: PathBuf,
+    /// Directory to write to; made when missing [default: gatling/resources of the checkout]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Write nothing; print how many people a correct server holds after this many rows were sent in order, starting
     /// over at the end of the file
     #[arg(long, value_name = "ROWS")]
@@ -69,6 +70,15 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    fn directory(&self) -> Result<PathBuf> {
+        match &self.out {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(Workspace::find()?.path("gatling/resources")),
+        }
+    }
 }
 
 /// Runs the command.
@@ -97,7 +107,7 @@ fn print_ceiling(args: &Args, sent: u64) -> Result<()> {
 }
 
 fn write_hard(args: &Args) -> Result<()> {
-    let written = files::write_hard(&args.out, args.vocabulary, args.rows.unwrap_or(HARD_ROWS), args.seed)?;
+    let written = files::write_hard(&args.directory()?, args.vocabulary, args.rows.unwrap_or(HARD_ROWS), args.seed)?;
     if args.json {
         let files = vec![written];
         return print_json(&FilesDocument { schema: SCHEMA, seed: args.seed, files, ceilings: Vec::new() });
@@ -108,7 +118,7 @@ fn write_hard(args: &Args) -> Result<()> {
 
 fn write_event(args: &Args) -> Result<()> {
     let rows = args.rows.unwrap_or(ROWS);
-    let files = files::write_event(&args.out, args.vocabulary, rows, args.terms, args.seed)?;
+    let files = files::write_event(&args.directory()?, args.vocabulary, rows, args.terms, args.seed)?;
     let ceilings = [EVENT_CREATES, rows].map(|rows_sent| CeilingDocument {
         schema: SCHEMA,
         rows_sent,
