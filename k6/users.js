@@ -5,10 +5,16 @@ import { check } from "k6";
 const names = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
 const headers = { "Content-Type": "application/json" };
 
-// VUS and DURATION change the load; users may take as long as the slowest answer to end.
+// VUS and DURATION change the load; GRACE is how long the last answers are waited for.
 export const load = {
-  vus: Number(__ENV.VUS || 10),
-  duration: __ENV.DURATION || "5s",
+  scenarios: {
+    users: {
+      executor: "constant-vus",
+      vus: Number(__ENV.VUS || 10),
+      duration: __ENV.DURATION || "5s",
+      gracefulStop: __ENV.GRACE || "30s",
+    },
+  },
   thresholds: { checks: ["rate==1"] },
 };
 

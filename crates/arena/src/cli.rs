@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::stack::command;
-use crate::{analyze, bench, check, compare, fight, history, payloads, report, stress};
+use crate::{analyze, bench, check, compare, experiment, fight, history, payloads, report, stress};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -35,6 +35,7 @@ enum Command {
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
+    Experiment(experiment::Args),
     /// List the runs kept in this checkout, or draw one figure over them
     History(history::Args),
     /// Compare runs: each difference with its noise, and thresholds that can fail
@@ -70,6 +71,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),
+        Command::Experiment(arguments) => experiment::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Report(arguments) => report::run(arguments),

@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod compare;
 pub mod exit;
+pub mod experiment;
 pub mod fight;
 pub mod gatling;
 pub mod histogram;
