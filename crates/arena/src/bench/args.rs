@@ -212,6 +212,9 @@ pub(super) struct EntryArgs {
     /// Look at statuses only: neither at what answers hold, nor at whether the row deserved its status
     #[arg(long)]
     pub no_checks: bool,
+    /// Remove the people who are stored from before, first; only from the stack that `arena up` started
+    #[arg(long, conflicts_with = "url")]
+    pub empty: bool,
     /// Do not count people before and after
     #[arg(long)]
     pub no_count: bool,

@@ -29,6 +29,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::{consts, flag};
 
 pub use args::Args;
@@ -48,6 +49,9 @@ use plan::Plan;
 use rules::Rules;
 use worker::Worker;
 
+/// The driver's nice value: well before the usual 0, behind what the system needs to live.
+const PRIORITY: i32 = -15;
+
 /// Drives the load. [`Exit::Good`] if nothing failed and every 201 is stored.
 ///
 /// # Errors
@@ -58,6 +62,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let plan = args.load.plan()?;
     let stage = Stage::set(args, &workspace)?;
     let stop = interruption()?;
+    allow_many_sockets();
+    go_first();
     let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
     let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
 
@@ -118,11 +124,21 @@ struct Stage {
 }
 
 impl Stage {
+    /// Finds the server and counts its people.
     fn set(args: &Args, workspace: &Workspace) -> anyhow::Result<Self> {
         let stack = if args.entry.url.is_none() { args.stack.running(workspace)? } else { None };
         let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()))?;
+        if args.entry.empty {
+            let stack = stack.as_ref().context("--empty is for the stack that `arena up` started, and none runs")?;
+            remove_everybody(stack)?;
+        }
         let hint = "is it up? `cargo arena up` starts the stack, --url names another server";
         let before = (!args.entry.no_count).then(|| probe::count(&entry)).transpose().context(hint)?;
+        if let Some(before) = before.filter(|before| *before > 0) {
+            eprintln!(
+                "arena: {before} people are stored from before; rows with their nicknames will be refused (--empty)"
+            );
+        }
         Ok(Self { entry, stack, before })
     }
 
@@ -155,6 +171,25 @@ impl Stage {
             more: args.load.more(self.before),
         }
     }
+}
+
+fn remove_everybody(stack: &Running) -> anyhow::Result<()> {
+    let mut client =
+        postgres::Client::connect(&stack.database, postgres::NoTls).context("connecting to the database")?;
+    client.batch_execute("TRUNCATE users; CHECKPOINT").context("removing the people from before")
+}
+
+/// Every user on its way needs a socket. Where the limit cannot be raised, the run says when it was too low.
+fn allow_many_sockets() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// The driver stands for other machines, which would not wait for a processor that the server holds. It is a wish: only
+/// root is granted it.
+fn go_first() {
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 
 /// Becomes true at Ctrl-C or SIGTERM; a second one ends the program at once.

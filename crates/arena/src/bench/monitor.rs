@@ -92,7 +92,7 @@ pub struct Monitor {
     pub unsent: BTreeMap<String, u64>,
     /// Creates that were answered with 201.
     pub acknowledged: u64,
-    /// Creates of which nobody knows whether they were done: sent, and not answered.
+    /// Creates of which nobody knows whether they were done: not answered, or answered with 5xx.
     pub unknown: u64,
     /// Microseconds from the intended time to the moment of sending.
     pub lag: Histogram<u64>,
@@ -153,7 +153,7 @@ impl Monitor {
         self.in_flight -= 1;
         match (request.kind, status) {
             (Kind::Create, Some(201)) => self.acknowledged += 1,
-            (Kind::Create, None) => self.unknown += 1,
+            (Kind::Create, None | Some(500..)) => self.unknown += 1,
             _ => {}
         }
         self.tallies[request.kind as usize].add(request, now, status, outcome);

@@ -122,7 +122,7 @@ fn number(text: &str, unit: Unit) -> Option<f64> {
         Unit::Percent if sign == "%" => Some(number),
         Unit::PerSecond if sign == "/s" => Some(number),
         Unit::Bytes if bytes > 0.0 => Some(number * bytes),
-        unit => Some(number * seconds(given?)? / seconds(unit)?),
+        unit => Some(number * (seconds(given?)? / seconds(unit)?)),
     }
 }
 

@@ -133,7 +133,7 @@ impl State {
             return Answer::new(status, "refused");
         }
         let id = self.created.fetch_add(1, Ordering::Relaxed);
-        let is_lost = self.fault == Fault::Loses && id % 10 == 0;
+        let is_lost = self.fault == Fault::Loses && id.is_multiple_of(10);
         if !is_lost {
             self.people.lock().unwrap().insert(id, serde_json::from_slice(body).unwrap());
         }
