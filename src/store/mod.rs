@@ -7,6 +7,7 @@ mod connection;
 mod create;
 mod fetch;
 mod row;
+mod sweep;
 
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self, PoolError> {
         let reads = Connections::new(config, config.searchers)?;
         tokio::spawn(reads.clone().apply_schema());
+        tokio::spawn(sweep::sweep(reads.sibling(config, 1)?));
         let batch = usize::from(config.batch);
         let queue = config.queue as usize;
         let creates = Creates(reads.sibling(config, config.writers)?);
