@@ -26,8 +26,9 @@ struct File {
 struct Service {
     #[serde(default)]
     command: Vec<String>,
+    /// A name without a value is handed on from the caller's environment.
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Option<String>>,
     deploy: Option<Deploy>,
 }
 
@@ -93,13 +94,14 @@ impl Compose {
         Ok(&self.service(name)?.command)
     }
 
-    /// The environment of a service.
+    /// The environment of a service, as far as the file gives it.
     ///
     /// # Errors
     ///
     /// If there is no such service.
-    pub fn environment(&self, name: &str) -> anyhow::Result<&BTreeMap<String, String>> {
-        Ok(&self.service(name)?.environment)
+    pub fn environment(&self, name: &str) -> anyhow::Result<BTreeMap<&str, &str>> {
+        let environment = &self.service(name)?.environment;
+        Ok(environment.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))).collect())
     }
 
     fn service(&self, name: &str) -> anyhow::Result<&Service> {

@@ -215,12 +215,12 @@ impl Native {
         account.create_folder(&new)?;
         let environment = compose.environment("db")?;
         let password = self.data.join("run/password");
-        fs::write(&password, environment.get("POSTGRES_PASSWORD").map_or("rinha", String::as_str))?;
+        fs::write(&password, environment.get("POSTGRES_PASSWORD").copied().unwrap_or("rinha"))?;
         nix::unistd::chown(&password, Some(account.uid), Some(account.gid))?;
         let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("initdb"));
         command.arg("-D").arg(&new).args(["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]);
         command.arg(format!("--pwfile={}", password.display()));
-        command.args(environment.get("POSTGRES_INITDB_ARGS").map_or("", String::as_str).split_whitespace());
+        command.args(environment.get("POSTGRES_INITDB_ARGS").copied().unwrap_or_default().split_whitespace());
         command.current_dir(&self.data);
         process::prepare(&mut command, account, None);
         let output = command.output().context("starting initdb")?;
