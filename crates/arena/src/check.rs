@@ -52,7 +52,19 @@ fn checks(arguments: &Args) -> Vec<(&'static str, &'static [&'static str])> {
     if !arguments.no_bout {
         checks.push((
             "a short bout",
-            &["arena", "fight", "--quick", "--port", "19999", "--data", "/var/tmp/peleja-test"],
+            &[
+                "arena",
+                "fight",
+                "--quick",
+                "--rate-factor",
+                "0.5",
+                "--label",
+                "test",
+                "--port",
+                "19999",
+                "--data",
+                "/var/tmp/peleja-test",
+            ],
         ));
     }
     checks

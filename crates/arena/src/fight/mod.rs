@@ -21,7 +21,7 @@ use crate::stack::command::Which;
 use crate::stack::{Engine, Running};
 use crate::vocabulary::Vocabulary;
 use crate::workspace::Workspace;
-use crate::{history, machine, report};
+use crate::{history, machine, report, terminal};
 use database::Database;
 
 /// Arguments of `arena fight`.
@@ -82,6 +82,13 @@ impl FightArgs {
     fn duration_factor(&self) -> f64 {
         if self.quick { 0.1 } else { self.duration_factor }
     }
+
+    /// Any other simulation brings its own rates and durations.
+    fn check_for_foreign_simulation(&self) -> anyhow::Result<()> {
+        let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;
+        ensure!(unchanged, "only Peleja's own simulation takes --rate-factor, --duration-factor and --quick");
+        Ok(())
+    }
 }
 
 /// Fights a bout. [`Exit::Good`] only if no request failed and exactly the people of the ceiling are stored.
@@ -108,6 +115,9 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     prerequisites::ensure(&tools, Install::unless(arguments.no_install))?;
     eprintln!("arena: building the load test and the contender");
     let simulation = gatling::prepare(&workspace, arguments.simulation.as_deref(), &interrupted)?;
+    if !simulation.is_ours() {
+        arguments.check_for_foreign_simulation()?;
+    }
     let files = files(arguments, &workspace)?;
 
     checkpoint()?;
@@ -225,9 +235,9 @@ impl Bout<'_> {
         let page = document.with_extension("html");
         report::write(std::slice::from_ref(run), &page)?;
         if self.arguments.json {
-            println!("{}", serde_json::to_string_pretty(run)?);
+            terminal::print_json(run)?;
         } else {
-            println!("\n{}", verdict::table(run));
+            terminal::print(&format!("\n{}\n", verdict::table(run)))?;
         }
         eprintln!("arena: report    {}", page.display());
         eprintln!("arena: document  {}", document.display());

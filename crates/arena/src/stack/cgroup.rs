@@ -248,7 +248,7 @@ mod tests {
     fn version_2_is_known_by_its_controllers_file() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("cgroup.controllers"), "cpu io memory").unwrap();
-        fs::write(root.path().join("cgroup.subtree_control"), "cpu memory").unwrap();
+        fs::write(root.path().join("cgroup.subtree_control"), "cpu io memory").unwrap();
         assert_eq!(Hierarchy::detect_at(root.path()).version(), "v2");
         let group = root.path().join("p/api1");
         fs::create_dir_all(&group).unwrap();

@@ -12,6 +12,7 @@ use super::native::{self, Native};
 use super::{Engine, PORT, Running};
 use crate::exit::Exit;
 use crate::prerequisites::{self, Install, Tool};
+use crate::terminal;
 use crate::workspace::Workspace;
 
 /// Which stack is meant.
@@ -179,7 +180,7 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
             "database": running.as_ref().map(|running| &running.database),
             "services": services,
         });
-        println!("{document:#}");
+        terminal::print_json(&document)?;
     } else if let Some(running) = &running {
         print_status(&arguments.which, running)?;
     } else if arguments.which.engine == Engine::Native && !arguments.which.native()?.processes().all.is_empty() {
@@ -221,21 +222,23 @@ pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
 }
 
 fn print_status(which: &Which, running: &Running) -> anyhow::Result<()> {
-    println!("API       {}   (nginx, two instances)", running.url);
-    println!("Database  psql '{}'", running.database);
+    let mut lines = vec![
+        format!("API       {}   (nginx, two instances)", running.url),
+        format!("Database  psql '{}'", running.database),
+    ];
     if which.engine == Engine::Native {
         let native = which.native()?;
-        let logs = native.log("*");
-        println!("Logs      {}   (cargo arena logs)", logs.display());
+        lines.push(format!("Logs      {}   (cargo arena logs)", native.log("*").display()));
         for (service, pid) in native.processes().main {
             let limit = running.limits.iter().find(|limit| limit.service == service);
             let limit = limit.and_then(|limit| limit.cpus.zip(limit.memory_bytes));
             let limit =
                 limit.map_or("no limits".to_owned(), |(cpus, bytes)| format!("{cpus} CPU, {} MiB", bytes >> 20));
-            println!("  {service:<6} pid {pid:<8} {limit}");
+            lines.push(format!("  {service:<6} pid {pid:<8} {limit}"));
         }
     }
-    Ok(())
+    lines.push(String::new());
+    terminal::print(&lines.join("\n"))
 }
 
 /// Builds the contender as it ships, and returns its program.

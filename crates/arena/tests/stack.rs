@@ -1,0 +1,147 @@
+//! `arena up`, `status`, `down` as a user types them, and the Compose file as Compose reads it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A stack of its own, named by the flags that every command takes.
+struct Which {
+    folder: tempfile::TempDir,
+    port: u16,
+    database_port: u16,
+}
+
+impl Which {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("peleja-up-").tempdir_in("/var/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        Self { folder, port: free_port(), database_port: free_port() }
+    }
+
+    fn arena(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        command.args(words).arg("--data").arg(self.folder.path().join("stack"));
+        command.args(["--port", &self.port.to_string(), "--database-port", &self.database_port.to_string()]);
+        command.output().unwrap()
+    }
+
+    fn ok(&self, words: &[&str]) -> String {
+        let output = self.arena(words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn pid(&self, service: &str) -> String {
+        let status = self.ok(&["status"]);
+        let line = status.lines().find(|line| line.trim_start().starts_with(service)).unwrap();
+        line.split_whitespace().nth(2).unwrap().to_owned()
+    }
+}
+
+impl Drop for Which {
+    fn drop(&mut self) {
+        let _ = self.arena(&["down"]);
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_stack_goes_up_is_mended_and_leaves_nothing() {
+    let which = Which::new();
+    assert_eq!(which.arena(&["status"]).status.code(), Some(1));
+    assert!(which.ok(&["up"]).contains(&format!("http://127.0.0.1:{}", which.port)));
+    assert!(which.ok(&["up"]).contains("runs already"));
+    let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
+    assert_eq!((document["running"].as_bool(), document["services"].as_array().unwrap().len()), (Some(true), 4));
+    assert!(which.ok(&["logs", "db", "--lines", "5"]).contains("ready to accept connections"));
+
+    let killed = which.pid("api1");
+    assert!(Command::new("kill").args(["-9", &killed]).status().unwrap().success());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let part = which.arena(&["status"]);
+    assert_eq!(part.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&part.stdout).contains("part of the stack"));
+    which.ok(&["up"]);
+    assert_ne!(which.pid("api1"), killed);
+
+    assert!(which.ok(&["down"]).contains("Ended"));
+    assert!(!which.folder.path().join("stack").exists(), "files are left");
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.port)).is_err());
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.database_port)).is_err());
+    assert!(which.ok(&["down"]).contains("Nothing ran"));
+}
+
+#[test]
+fn people_who_are_kept_are_there_again() {
+    let which = Which::new();
+    which.ok(&["up"]);
+    let database = format!("host=127.0.0.1 port={} user=postgres password=rinha", which.database_port);
+    let mut client = postgres::Client::connect(&database, postgres::NoTls).unwrap();
+    client.batch_execute("INSERT INTO users VALUES (gen_random_uuid(), 'kept', 'f', '2000-01-01', NULL)").unwrap();
+    drop(client);
+    which.ok(&["down", "--keep"]);
+    which.ok(&["up"]);
+    let mut client = postgres::Client::connect(&database, postgres::NoTls).unwrap();
+    let row = client.query_one("SELECT nickname FROM users", &[]).unwrap();
+    assert_eq!(row.get::<_, &str>(0), "kept");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_starts() {
+    let which = Which::new();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.port)).unwrap();
+    let output = which.arena(&["up"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--port"), "{output:?}");
+    assert!(!which.folder.path().join("stack").exists());
+}
+
+/// The file as Compose reads it, or, without Docker, as the arena does.
+fn compose_config() -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
+    let docker =
+        Command::new("docker").args(["compose", "-f"]).arg(&file).args(["config", "--format", "json"]).output();
+    match docker {
+        Ok(output) if output.status.success() => serde_json::from_slice(&output.stdout).unwrap(),
+        _ => serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap(),
+    }
+}
+
+#[test]
+fn compose_keeps_to_the_budget_and_watches_every_service() {
+    let config = compose_config();
+    let services = config["services"].as_object().unwrap();
+    let of_a_bout: Vec<_> = services.iter().filter(|(_, service)| service.get("profiles").is_none()).collect();
+    let names: Vec<&str> = of_a_bout.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    let mut cpus = 0.0;
+    let mut memory = 0;
+    for (name, service) in of_a_bout {
+        let limits = &service["deploy"]["resources"]["limits"];
+        let limit = |key: &str| match &limits[key] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        cpus += limit("cpus").parse::<f64>().unwrap_or_else(|_| panic!("{name} has no limit of CPUs"));
+        memory += bytes(&limit("memory")).unwrap_or_else(|| panic!("{name} has no limit of memory"));
+        assert!(service["healthcheck"]["test"].is_array(), "{name} has no healthcheck");
+        assert_eq!(service["read_only"], true, "{name} may write to its image");
+        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name} has capabilities");
+    }
+    assert!(cpus <= 1.5 + 1e-9, "{cpus} CPUs");
+    assert!(memory <= 3 << 30, "{memory} bytes");
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    match text.strip_suffix('M') {
+        Some(mebibytes) => Some(mebibytes.parse::<u64>().ok()? << 20),
+        None => text.parse().ok(),
+    }
+}
