@@ -19,7 +19,7 @@ pub(super) struct Args {
     delays: Vec<u32>,
 
     /// Seconds of each run
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
 
     /// Database connections of each server

@@ -54,7 +54,13 @@ impl Lab {
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        Answer::of(agent().get(format!("{}{path}", self.url)).call().unwrap())
+        self.get_with(path, &[])
+    }
+
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = agent().get(format!("{}{path}", self.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Answer::of(request.call().unwrap())
     }
 
     /// Posts a urlencoded form.
