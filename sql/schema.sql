@@ -36,6 +36,6 @@ ALTER TABLE users ADD COLUMN IF NOT EXISTS search text COLLATE "C" GENERATED ALW
 ) STORED;
 
 -- A row has a hundred trigrams, and each has its own place in the index: moving them there in groups takes a fifth of the
--- time. The instances do so every second (src/store/sweep.rs); the limit, in kB, only bounds the list if they do not.
+-- time. The instances do so a few times a second (src/store/sweep.rs); the limit, in kB, only bounds the list if they do not.
 CREATE INDEX IF NOT EXISTS users_search ON users USING gin (search gin_trgm_ops)
     WITH (fastupdate = on, gin_pending_list_limit = 16384);

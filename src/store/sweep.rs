@@ -9,8 +9,9 @@ use tokio::time::sleep;
 
 use super::connection::Connections;
 
-/// Longer makes each sweep cheaper by the row, and every search in between dearer.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Longer makes each sweep cheaper by the row, and every search in between dearer: 600 pending rows, a second at the
+/// event's peak, take a search among 46,576 people from 0.3 to 1.4 ms.
+const PAUSE: Duration = Duration::from_millis(400);
 
 const SWEEP: &str = "SELECT gin_clean_pending_list('users_search')";
 
