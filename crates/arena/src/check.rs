@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let install = Install::unless(arguments.no_install);
-    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium];
+    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab];
     prerequisites::ensure(&tools, install)?;
     prerequisites::ensure_components(install)?;
     for (what, words) in checks(arguments) {

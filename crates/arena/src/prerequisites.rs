@@ -20,6 +20,8 @@ pub enum Tool {
     Maven,
     /// What pages are looked at with in tests.
     Chromium,
+    /// ApacheBench, which the lab's exercises use.
+    Ab,
 }
 
 /// Whether what is missing may be installed.
@@ -47,6 +49,7 @@ impl Tool {
             Self::Jdk => "default-jdk-headless",
             Self::Maven => "maven",
             Self::Chromium => "chromium",
+            Self::Ab => "apache2-utils",
         }
     }
 
@@ -57,6 +60,7 @@ impl Tool {
             Self::Jdk => "a JDK, which Gatling runs on",
             Self::Maven => "Maven, which fetches and builds the load test",
             Self::Chromium => "Chromium, in which the tests look at the pages",
+            Self::Ab => "ApacheBench, with which the tests do the lab's exercises",
         }
     }
 
@@ -67,6 +71,7 @@ impl Tool {
             Self::Jdk => on_path("javac"),
             Self::Maven => on_path("mvn"),
             Self::Chromium => on_path("chromium").or_else(|| on_path("chromium-browser")),
+            Self::Ab => on_path("ab"),
         }
     }
 }
