@@ -174,6 +174,18 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl Outcome {
+    /// The word as a verdict's headline has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Clean => "CLEAN",
+            Self::Failed => "FAILED",
+            Self::Suspect => "SUSPECT",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
 /// The score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct People {

@@ -138,12 +138,7 @@ pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = match run.verdict.outcome {
-        Outcome::Clean => "CLEAN",
-        Outcome::Failed => "FAILED",
-        Outcome::Suspect => "SUSPECT",
-        Outcome::Invalid => "INVALID",
-    };
+    let outcome = run.verdict.outcome.word();
     let settings = &run.settings;
     let line = format!(
         "{outcome}: {} of {} requests failed in {:.0} s; {} profile, {}, {}",

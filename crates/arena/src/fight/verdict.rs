@@ -67,12 +67,7 @@ pub fn table(run: &Run) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = match run.verdict.outcome {
-        Outcome::Clean => "CLEAN",
-        Outcome::Failed => "FAILED",
-        Outcome::Suspect => "SUSPECT",
-        Outcome::Invalid => "INVALID",
-    };
+    let outcome = run.verdict.outcome.word();
     let requests: u64 = run.requests.iter().map(|requests| requests.count).sum();
     let failed: u64 = run.requests.iter().map(Requests::failed).sum();
     let people = run.people.map_or(String::new(), |people| {
