@@ -29,14 +29,16 @@ pub struct Config {
     #[arg(long, env = "PELEJA_WRITERS", default_value_t = 1, value_parser = connections())]
     pub writers: u16,
 
-    /// Connections that fetch by id. Fetches that arrive while all are busy go together in the next statement.
-    #[arg(long, env = "PELEJA_FETCHERS", default_value_t = 1, value_parser = connections())]
-    pub fetchers: u16,
+    /// Connections that count, and that fetch and search while the instance does not remember everyone. Too few and a
+    /// slow statement delays the next; too many take the CPU from everything else in the database.
+    #[arg(long, env = "PELEJA_READERS", default_value_t = 2, value_parser = connections())]
+    pub readers: u16,
 
-    /// Connections that search and count, one statement at a time each. Too few and a slow search delays the next;
-    /// too many and searches take the CPU from everything else in the database.
-    #[arg(long, env = "PELEJA_SEARCHERS", default_value_t = 2, value_parser = connections())]
-    pub searchers: u16,
+    /// MiB that everyone together may take in memory, to answer fetches and searches from; a person takes about 0.7 KiB.
+    /// With more people than fit, the database answers, and a search reads the whole table, for as long as patience
+    /// lasts. Too much, and the instance is killed where its memory is limited. 0 remembers nobody.
+    #[arg(long, env = "PELEJA_MEMORY", default_value_t = 384, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    pub memory: u32,
 
     /// The most people in one statement. 1 stores each on its own.
     #[arg(long, env = "PELEJA_BATCH", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
@@ -45,6 +47,11 @@ pub struct Config {
     /// Requests that may wait for a connection; one more is answered 503 at once.
     #[arg(long, env = "PELEJA_QUEUE", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue: u32,
+
+    /// The one processor to run on, the same that nginx runs on: waking somebody on another one takes an interrupt, a
+    /// seventh of all that a request costs where machines are virtual. Left out where the machine does not allow it.
+    #[arg(long, env = "PELEJA_PROCESSOR", value_parser = clap::value_parser!(u16).range(..1024))]
+    pub processor: Option<u16>,
 
     /// Seconds that a request may take before it is answered 503. Long enough for a restart of the database to pass
     /// unseen, shorter than the patience of whoever asks.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::mem;
 
+use bytes::Bytes;
 use simd_json::{Buffers, ErrorType, Node, StaticNode, Tape};
 use uuid::Uuid;
 
@@ -16,15 +17,17 @@ pub const BODY_LIMIT: usize = 16 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// A body, and a copy of it: simd-json parses in place, and may have to begin again.
+/// A body, and a copy to parse: simd-json does it in place, and may have to begin again.
 pub struct Body {
-    bytes: Vec<u8>,
-    copy: Vec<u8>,
+    received: Bytes,
+    parsed: Vec<u8>,
+    /// Empty for all but a body with a number that no double can hold.
+    parsed_again: Vec<u8>,
 }
 
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { copy: bytes.clone(), bytes }
+impl From<Bytes> for Body {
+    fn from(received: Bytes) -> Self {
+        Self { parsed: received.to_vec(), parsed_again: Vec::new(), received }
     }
 }
 
@@ -36,12 +39,13 @@ impl From<Vec<u8>> for Body {
 ///
 /// [`Malformed`] for anything that is not one JSON object.
 pub fn read_draft<'a>(body: &'a mut Body, vocabulary: &Vocabulary) -> Result<Draft<'a>, Malformed> {
-    let Body { bytes, copy } = body;
-    let tape = match parse(bytes) {
+    let Body { received, parsed, parsed_again } = body;
+    let tape = match parse(parsed) {
         // Well-formed JSON may hold numbers that no double can: they are of the wrong type, or under an unknown key.
         Err(error) if *error.error() == ErrorType::InvalidNumber => {
-            zero_numbers(copy);
-            parse(copy)
+            *parsed_again = received.to_vec();
+            zero_numbers(parsed_again);
+            parse(parsed_again)
         }
         outcome => outcome,
     };
@@ -190,23 +194,34 @@ pub struct Stored<'a> {
     pub stack: Option<Vec<Option<&'a str>>>,
 }
 
-/// Appends a person as compact JSON.
-pub fn write_person(out: &mut Vec<u8>, person: &Stored<'_>, vocabulary: &Vocabulary) {
-    out.extend_from_slice(b"{\"id\":");
-    write_string(out, person.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-    for (field, text) in
-        [(Field::Nickname, person.nickname), (Field::Fullname, person.fullname), (Field::Dob, person.dob)]
-    {
-        write_key(out, vocabulary.key(field));
+/// Appends a person's values as JSON, one directly behind the other in the order of [`Field::ALL`], and tells where each
+/// ends in `out`.
+pub fn write_values(out: &mut Vec<u8>, person: &Stored<'_>) -> [usize; 4] {
+    let text_ends = [person.nickname, person.fullname, person.dob].map(|text| {
         write_string(out, text);
-    }
-    write_key(out, vocabulary.key(Field::Stack));
+        out.len()
+    });
     match &person.stack {
         None => out.extend_from_slice(b"null"),
         Some(stack) => write_list(out, stack, |out, element| match element {
             None => out.extend_from_slice(b"null"),
             Some(text) => write_string(out, text),
         }),
+    }
+    let [nickname, fullname, dob] = text_ends;
+    [nickname, fullname, dob, out.len()]
+}
+
+/// Appends a person as compact JSON, given the values as [`write_values`] made them.
+pub fn write_object(out: &mut Vec<u8>, id: Uuid, values: [&[u8]; 4], vocabulary: &Vocabulary) {
+    out.extend_from_slice(b"{\"id\":\"");
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.push(b'"');
+    for (field, value) in Field::ALL.into_iter().zip(values) {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(vocabulary.key(field).as_bytes());
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(value);
     }
     out.push(b'}');
 }
@@ -221,12 +236,6 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>
         write(out, item);
     }
     out.push(b']');
-}
-
-fn write_key(out: &mut Vec<u8>, key: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 /// Appends a JSON string: RFC 8259 wants quotation mark, reverse solidus and U+0000 to U+001F escaped, nothing else.
@@ -261,7 +270,7 @@ mod tests {
     use crate::vocabulary::{ENGLISH, EVENT};
 
     fn read(body: &str) -> Result<String, Malformed> {
-        let mut body = Body::from(body.as_bytes().to_vec());
+        let mut body = Body::from(Bytes::copy_from_slice(body.as_bytes()));
         read_draft(&mut body, &ENGLISH).map(|draft| format!("{:?}", draft.0))
     }
 
@@ -285,7 +294,7 @@ mod tests {
 
     #[test]
     fn each_vocabulary_has_its_keys() {
-        let mut body = Body::from(br#"{"apelido":"a","nickname":"b"}"#.to_vec());
+        let mut body = Body::from(Bytes::from_static(br#"{"apelido":"a","nickname":"b"}"#));
         assert_eq!(read_draft(&mut body, &EVENT).unwrap().0[0], Value::Text("a"));
     }
 
@@ -306,8 +315,9 @@ mod tests {
         ] {
             assert_eq!(read(body), Err(Malformed), "{body}");
         }
-        assert_eq!(read_draft(&mut b"{\"a\":\"\xff\"}".to_vec().into(), &ENGLISH).err(), Some(Malformed));
-        assert_eq!(read_draft(&mut b"{\"a\":\"\xed\xa0\x80\"}".to_vec().into(), &ENGLISH).err(), Some(Malformed));
+        for body in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xed\xa0\x80\"}"] {
+            assert_eq!(read_draft(&mut Bytes::from_static(body).into(), &ENGLISH).err(), Some(Malformed));
+        }
     }
 
     #[test]
@@ -351,8 +361,9 @@ mod tests {
     fn a_person_is_compact_json() {
         let person =
             Stored { id: Uuid::nil(), nickname: "n", fullname: "f", dob: "d", stack: Some(vec![Some("a"), None]) };
-        let mut out = Vec::new();
-        write_person(&mut out, &person, &EVENT);
+        let (mut values, mut out) = (Vec::new(), Vec::new());
+        let [a, b, c, d] = write_values(&mut values, &person);
+        write_object(&mut out, person.id, [&values[..a], &values[a..b], &values[b..c], &values[c..d]], &EVENT);
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000000","apelido":"n","nome":"f","nascimento":"d","stack":["a",null]}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use peleja::{app::App, config::Config, health, server};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -13,6 +14,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
+    if let Some(processor) = config.processor {
+        run_only_on(processor);
+    }
     // An instance has less than one core; a second thread would only add hand-overs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(&config)));
@@ -22,6 +26,15 @@ fn main() -> ExitCode {
             eprintln!("peleja: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The runtime's one thread is this one.
+fn run_only_on(processor: u16) {
+    let mut allowed = CpuSet::new();
+    allowed.set(usize::from(processor));
+    if let Err(error) = sched_setaffinity(None, &allowed) {
+        eprintln!("peleja: running on any processor, not only on {processor}: {error}");
     }
 }
 

@@ -25,7 +25,7 @@ impl Field {
 }
 
 /// A JSON value as far as the rules look at it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value<'a> {
     /// The key was not there.
     #[default]
@@ -41,7 +41,7 @@ pub enum Value<'a> {
 }
 
 /// What a body said of a person, not yet judged; indexed by [`Field`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Draft<'a>(pub [Value<'a>; 4]);
 
 impl<'a> Draft<'a> {

@@ -1,7 +1,7 @@
 //! The only file that knows a path: which request goes where, and what it must look like to get there.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -15,14 +15,18 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::Error;
 use crate::json::{self, BODY_LIMIT};
+use crate::metrics::{self, Kind};
 use crate::person::{self, Field};
-use crate::store::{Created, NewPerson, PersonRow};
+use crate::store::{Created, NewPerson};
 use crate::vocabulary::{self, Vocabulary};
 
 /// The instance runs.
 pub const LIVE: &str = "/health/live";
 /// The instance runs and its database answers.
 pub const READY: &str = "/health/ready";
+
+/// Figures for Prometheus.
+const METRICS: &str = "/metrics";
 
 /// The id that nginx gives a request, the same one when it sends it to another instance because the first died. It
 /// becomes the person's id, and so a create can be tried again without storing anybody twice.
@@ -32,7 +36,12 @@ type Answer = Response<Full<Bytes>>;
 
 /// Answers one request.
 pub async fn answer(app: &App, request: Request<Incoming>) -> Answer {
-    respond(app, request).await.unwrap_or_else(|error| error.response())
+    let start = Instant::now();
+    app.metrics.begin();
+    let kind = route(request.uri().path()).map_or(Kind::Other, |route| route.kind(request.method()));
+    let answer = respond(app, request).await.unwrap_or_else(|error| error.response());
+    app.metrics.end(kind, answer.status(), start.elapsed());
+    answer
 }
 
 enum Route<'p> {
@@ -41,6 +50,18 @@ enum Route<'p> {
     Count,
     Live,
     Ready,
+    Metrics,
+}
+
+impl Route<'_> {
+    fn kind(&self, method: &Method) -> Kind {
+        match self {
+            Self::People(_) => Kind::of_people(method),
+            Self::Person(..) => Kind::Fetch,
+            Self::Count => Kind::Count,
+            Self::Live | Self::Ready | Self::Metrics => Kind::Other,
+        }
+    }
 }
 
 fn route(path: &str) -> Option<Route<'_>> {
@@ -62,6 +83,7 @@ fn route(path: &str) -> Option<Route<'_>> {
     match path {
         path if path == &LIVE[1..] => Some(Route::Live),
         path if path == &READY[1..] => Some(Route::Ready),
+        path if path == &METRICS[1..] => Some(Route::Metrics),
         _ => None,
     }
 }
@@ -78,6 +100,7 @@ async fn respond(app: &App, request: Request<Incoming>) -> Result<Answer, Error>
         Route::Count => Ok(text(app.store.count().await?.to_string())),
         Route::Live => Ok(text("alive")),
         Route::Ready => app.store.ready().await.map(|()| text("ready")),
+        Route::Metrics => metrics(app),
     }
 }
 
@@ -114,18 +137,17 @@ async fn fetch(app: &App, vocabulary: &Vocabulary, id: &str) -> Result<Answer, E
         return Err(Error::UnknownPerson);
     }
     let id = Uuid::try_parse(id).map_err(|_| Error::UnknownPerson)?;
-    let row = app.store.fetch(id).await?.ok_or(Error::UnknownPerson)?;
+    let person = app.store.fetch(id).await?.ok_or(Error::UnknownPerson)?;
     let mut body = Vec::with_capacity(512);
-    json::write_person(&mut body, &row.view()?, vocabulary);
+    person.write(&mut body, vocabulary);
     Ok(json_body(body))
 }
 
 async fn search(app: &App, vocabulary: &Vocabulary, query: Option<&str>) -> Result<Answer, Error> {
     let term = search_term(query.unwrap_or_default(), vocabulary.term)?;
-    let rows = app.store.search(&term).await?;
-    let people = rows.iter().map(PersonRow::view).collect::<Result<Vec<_>, _>>()?;
+    let people = app.store.search(&term).await?;
     let mut body = Vec::with_capacity(2 + 512 * people.len());
-    json::write_list(&mut body, &people, |body, person| json::write_person(body, person, vocabulary));
+    json::write_list(&mut body, &people, |body, person| person.write(body, vocabulary));
     Ok(json_body(body))
 }
 
@@ -152,6 +174,14 @@ fn form_decode(text: &str) -> Result<Cow<'_, str>, std::str::Utf8Error> {
     percent_decode(text.as_bytes()).decode_utf8()
 }
 
+fn metrics(app: &App) -> Result<Answer, Error> {
+    let figures = app.metrics.text(app.store.remembered()).map_err(|error| {
+        eprintln!("peleja: figures: {error}");
+        Error::Internal
+    })?;
+    Ok(with_type(figures.into(), metrics::MEDIA_TYPE))
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else {
         return false;
@@ -173,7 +203,7 @@ async fn read_body(body: Incoming, patience: Duration) -> Result<json::Body, Err
         return Err(Error::BodyTooLarge);
     }
     match timeout(patience, Limited::new(body, BODY_LIMIT).collect()).await {
-        Ok(Ok(body)) => Ok(Vec::from(body.to_bytes()).into()),
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge),
         Ok(Err(_)) => Err(Error::Malformed),
         Err(_) => Err(Error::SlowBody),

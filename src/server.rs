@@ -12,13 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::app::App;
 use crate::config::Address;
 use crate::routes;
+use crate::socket;
 
 /// Connections served at once; more wait in the listener's backlog.
 const CONNECTIONS: usize = 2048;
@@ -65,6 +66,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 pub async fn run(listener: Listener, app: Arc<App>, shutdown: impl Future<Output = ()>, grace: Duration) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let ticks = tokio::spawn(tick());
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -88,21 +90,32 @@ pub async fn run(listener: Listener, app: Arc<App>, shutdown: impl Future<Output
         }
     }
     drop(listener);
+    ticks.abort();
     if timeout(grace, graceful.shutdown()).await.is_err() {
         eprintln!("peleja: connections were still open after {grace:?}");
     }
 }
 
+/// Keeps a timer that runs out sooner than a request's patience. Else each request would bring the next timer to run out,
+/// and Tokio would wake its own driver for it, by a system call, to sleep a shorter time.
+async fn tick() {
+    const SOONER: Duration = Duration::from_millis(500);
+    let mut ticks = interval(SOONER);
+    loop {
+        ticks.tick().await;
+    }
+}
+
 enum Stream {
-    Tcp(tokio::net::TcpStream),
-    Unix(UnixStream),
+    Tcp(TcpStream),
+    Unix(socket::Stream),
 }
 
 async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> io::Result<(Stream, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     let stream = match listener {
         Listener::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
-        Listener::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+        Listener::Unix(listener) => Stream::Unix(socket::Stream::server(listener.accept().await?.0.into_std()?)?),
     };
     Ok((stream, place))
 }

@@ -10,11 +10,11 @@ use crate::error::Error;
 
 /// What is done to a group.
 pub(super) trait Work: Send + Sync + 'static {
-    type Item: Send + Sync + 'static;
+    type Item: Send + 'static;
     type Answer: Send + 'static;
 
     /// Answers every item, in order.
-    fn run(&self, items: &[Self::Item]) -> impl Future<Output = Vec<Result<Self::Answer, Error>>> + Send;
+    fn run(&self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Result<Self::Answer, Error>>> + Send;
 }
 
 /// A queue with a bound, and lanes that each take all that waits in it, do it, and come back for more.
@@ -29,7 +29,7 @@ struct Waiting<I, A> {
     reply: oneshot::Sender<Result<A, Error>>,
 }
 
-impl<I: Send + Sync + 'static, A: Send + 'static> Batcher<I, A> {
+impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     /// Starts the lanes; they end when the batcher is dropped.
     pub(super) fn start(work: impl Work<Item = I, Answer = A>, lanes: u16, most: usize, queue: usize) -> Self {
         let (sender, receiver) = mpsc::channel(queue);
@@ -68,7 +68,7 @@ async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer
         if items.is_empty() {
             continue;
         }
-        let answers = work.run(&items).await;
+        let answers = work.run(items).await;
         for (reply, answer) in replies.into_iter().zip(answers) {
             // Nobody waits for it any more.
             let _ = reply.send(answer);
@@ -93,7 +93,7 @@ mod tests {
         type Item = u32;
         type Answer = u32;
 
-        async fn run(&self, items: &[u32]) -> Vec<Result<u32, Error>> {
+        async fn run(&self, items: Vec<u32>) -> Vec<Result<u32, Error>> {
             self.groups.lock().unwrap().push(items.len());
             self.gate.acquire().await.unwrap().forget();
             items.iter().map(|item| if *item == 13 { Err(Error::Internal) } else { Ok(item * 2) }).collect()

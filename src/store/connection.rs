@@ -1,16 +1,25 @@
 //! Long-lived connections: how they are set up, when a statement is tried again on a new one.
 
+use std::future::poll_fn;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deadpool_postgres::{BuildError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{BuildError, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Socket};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::socket::Stream;
 
 /// Why a pool could not be built.
 pub type PoolError = BuildError;
@@ -18,24 +27,36 @@ pub type PoolError = BuildError;
 const SCHEMA: &str = include_str!("../../sql/schema.sql");
 
 /// Between two tries to reach a database that is away.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A pool of connections, and whether the schema is there yet.
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
+    database: tokio_postgres::Config,
     schema: watch::Sender<bool>,
     patience: Duration,
 }
 
 impl Connections {
     pub(super) fn new(config: &Config, size: u16) -> Result<Self, PoolError> {
-        Ok(Self { pool: pool(config, size)?, schema: watch::Sender::new(false), patience: config.patience })
+        let database = database(config);
+        let pool = pool(&database, size)?;
+        Ok(Self { pool, database, schema: watch::Sender::new(false), patience: config.patience })
     }
 
     /// Other connections to the same database, that know of the same schema.
-    pub(super) fn sibling(&self, config: &Config, size: u16) -> Result<Self, PoolError> {
-        Ok(Self { pool: pool(config, size)?, ..self.clone() })
+    pub(super) fn sibling(&self, size: u16) -> Result<Self, PoolError> {
+        Ok(Self { pool: pool(&self.database, size)?, ..self.clone() })
+    }
+
+    /// A connection without the pool.
+    ///
+    /// # Errors
+    ///
+    /// What the database or the way to it says.
+    pub(super) async fn connect(&self) -> Result<(Client, AnyConnection), tokio_postgres::Error> {
+        connect(&self.database).await
     }
 
     /// Applies the schema as soon as the database lets it, for as long as that takes.
@@ -73,7 +94,7 @@ impl Connections {
     /// [`Error::Unavailable`] where the database stayed away, [`Error::Internal`] where it refused the statement.
     pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         let deadline = Instant::now() + self.patience;
-        self.wait_for_schema().await?;
+        self.schema_applied().await;
         loop {
             let error = match self.try_query(sql, parameters).await {
                 Ok(rows) => return Ok(rows),
@@ -92,11 +113,12 @@ impl Connections {
         }
     }
 
-    async fn wait_for_schema(&self) -> Result<(), Error> {
-        if *self.schema.borrow() {
-            return Ok(());
+    /// Waits until the schema is there, for as long as that takes.
+    pub(super) async fn schema_applied(&self) {
+        if !*self.schema.borrow() {
+            // Fails only without a sender, and this is one.
+            let _ = self.schema.subscribe().wait_for(|applied| *applied).await;
         }
-        self.schema.subscribe().wait_for(|applied| *applied).await.map(drop).map_err(|_| Error::Unavailable)
     }
 
     async fn try_query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
@@ -129,11 +151,11 @@ impl From<tokio_postgres::Error> for Failure {
 /// Whether a database that answers with this code may answer better soon: connection exceptions (class 08), a
 /// transaction that lost against another (40), too few resources (53), an operator's intervention (57). See appendix A
 /// of PostgreSQL's manual.
-fn passes(code: &SqlState) -> bool {
+pub(super) fn passes(code: &SqlState) -> bool {
     ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
 }
 
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -147,7 +169,68 @@ fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn pool(config: &Config, size: u16) -> Result<Pool, PoolError> {
+fn pool(database: &tokio_postgres::Config, size: u16) -> Result<Pool, PoolError> {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_connect(database.clone(), Connector, recycling);
+    Pool::builder(manager).max_size(usize::from(size)).build()
+}
+
+struct Connector;
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        database: &tokio_postgres::Config,
+    ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let database = database.clone();
+        Box::pin(async move {
+            let (client, mut connection) = connect(&database).await?;
+            let driver =
+                async move { while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {} };
+            Ok((client, tokio::spawn(driver)))
+        })
+    }
+}
+
+/// What moves a connection's bytes.
+pub(super) enum AnyConnection {
+    /// Over our own kind of Unix socket.
+    Unix(Connection<Stream, NoTlsStream>),
+    /// Over TCP.
+    Tcp(Connection<Socket, NoTlsStream>),
+}
+
+impl AnyConnection {
+    /// Moves on; see [`Connection::poll_message`].
+    pub(super) fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> {
+        match self {
+            Self::Unix(connection) => connection.poll_message(context),
+            Self::Tcp(connection) => connection.poll_message(context),
+        }
+    }
+}
+
+async fn connect(database: &tokio_postgres::Config) -> Result<(Client, AnyConnection), tokio_postgres::Error> {
+    // A socket that cannot be reached this way cannot be reached by the library either, which says why.
+    let Some(Ok(stream)) = unix_socket(database).map(|path| UnixStream::connect(path).and_then(Stream::client)) else {
+        let (client, connection) = database.connect(NoTls).await?;
+        return Ok((client, AnyConnection::Tcp(connection)));
+    };
+    let (client, connection) = database.connect_raw(stream, NoTls).await?;
+    Ok((client, AnyConnection::Unix(connection)))
+}
+
+/// The socket of a database that is given by its folder, and by nothing else.
+fn unix_socket(database: &tokio_postgres::Config) -> Option<PathBuf> {
+    let [Host::Unix(folder)] = database.get_hosts() else { return None };
+    let port = database.get_ports().first().copied().unwrap_or(5432);
+    Some(folder.join(format!(".s.PGSQL.{port}")))
+}
+
+fn database(config: &Config) -> tokio_postgres::Config {
     let mut database = config.database.clone();
     database
         .application_name("peleja")
@@ -155,13 +238,12 @@ fn pool(config: &Config, size: u16) -> Result<Pool, PoolError> {
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(config.patience)
         .options(session_options(config));
-    let manager = Manager::from_config(database, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    Pool::builder(manager).max_size(usize::from(size)).build()
+    database
 }
 
-/// One plan for each statement, made once: the trigram index wherever a condition can use it (the planner, which
-/// expects the 50 hits of a search early, would rather read the table), never a compilation to machine code (it takes
-/// longer than any statement here).
+/// One plan for each statement, made once: an index wherever a condition can use one (the planner cannot know how few
+/// rows a snapshot leaves, and would rather read the table), never a compilation to machine code (it takes longer than
+/// any statement here).
 fn session_options(config: &Config) -> String {
     let options = config.database.get_options().unwrap_or_default();
     let patience = config.patience.as_millis();

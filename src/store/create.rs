@@ -1,15 +1,24 @@
 //! Creates, grouped into one statement and one commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
+use prometheus::Histogram;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::json::Stored;
+use crate::memory::Record;
 use crate::person::Person;
 
 use super::batch::Work;
 use super::connection::Connections;
+use super::knowledge::Knowledge;
+
+/// The values as they are: a group of one needs no list, and is most of them until the load is high.
+const INSERT_ONE: &str = "INSERT INTO users (id, nickname, fullname, dob, stack) \
+    VALUES ($1, $2, $3, $4::text::date, $5::text::text[]) ON CONFLICT DO NOTHING RETURNING id";
 
 const INSERT: &str = "INSERT INTO users (id, nickname, fullname, dob, stack) \
     SELECT id, nickname, fullname, dob::date, stack::text[] \
@@ -36,12 +45,17 @@ pub struct NewPerson {
     dob: String,
     /// PostgreSQL's text form of an array: arrays of arrays of different lengths cannot be sent.
     stack: Option<String>,
+    /// What is remembered of the person once stored.
+    record: Record,
 }
 
 impl NewPerson {
     /// A person under a new id. To store the same person under the same id again changes nothing.
     pub fn new(id: Uuid, person: &Person<'_>) -> Self {
+        let stack = person.stack.as_deref().map(|stack| stack.iter().copied().map(Some).collect());
+        let stored = Stored { id, nickname: person.nickname, fullname: person.fullname, dob: person.dob, stack };
         Self {
+            record: Record::new(&stored),
             id,
             nickname: person.nickname.to_owned(),
             fullname: person.fullname.to_owned(),
@@ -69,34 +83,43 @@ fn array_literal(elements: &[&str]) -> String {
     literal
 }
 
-pub(super) struct Creates(pub(super) Connections);
+pub(super) struct Creates {
+    pub(super) connections: Connections,
+    pub(super) knowledge: Arc<Knowledge>,
+    /// Is told how many people each group has.
+    pub(super) groups: Histogram,
+}
 
 impl Work for Creates {
     type Item = NewPerson;
     type Answer = Created;
 
-    async fn run(&self, people: &[NewPerson]) -> Vec<Result<Created, Error>> {
-        let mut people: Vec<&NewPerson> = people.iter().collect();
-        let order: Vec<Uuid> = people.iter().map(|person| person.id).collect();
+    async fn run(&self, people: Vec<NewPerson>) -> Vec<Result<Created, Error>> {
+        self.groups.observe(people.len() as f64);
+        let era = self.knowledge.era();
+        let mut sorted: Vec<&NewPerson> = people.iter().collect();
         // Two instances that insert the same nicknames in different orders would wait for each other.
-        people.sort_unstable_by(|a, b| a.nickname.cmp(&b.nickname));
-        match self.store(&people).await {
-            Ok(stored) => order.iter().map(|id| Ok(outcome(&stored, id))).collect(),
-            Err(Error::Internal) if people.len() > 1 => self.store_each(people, &order).await,
-            Err(error) => order.iter().map(|_| Err(error.clone())).collect(),
-        }
+        sorted.sort_unstable_by(|a, b| a.nickname.cmp(&b.nickname));
+        let answers: Vec<_> = match self.store(&sorted).await {
+            Ok(stored) => people.iter().map(|person| Ok(outcome(&stored, person))).collect(),
+            Err(Error::Internal) if people.len() > 1 => self.store_each(&people).await,
+            Err(error) => people.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let stored = people.into_iter().zip(&answers).filter(|(_, answer)| **answer == Ok(Created::Stored));
+        self.knowledge.add(era, stored.map(|(person, _)| person.record));
+        answers
     }
 }
 
 impl Creates {
     /// The database refused the group: somebody in it must not take the others down.
-    async fn store_each(&self, people: Vec<&NewPerson>, order: &[Uuid]) -> Vec<Result<Created, Error>> {
-        let mut answers = HashMap::new();
+    async fn store_each(&self, people: &[NewPerson]) -> Vec<Result<Created, Error>> {
+        let mut answers = Vec::with_capacity(people.len());
         for person in people {
             let stored = self.store(&[person]).await;
-            answers.insert(person.id, stored.map(|stored| outcome(&stored, &person.id)));
+            answers.push(stored.map(|stored| outcome(&stored, person)));
         }
-        order.iter().map(|id| answers.remove(id).unwrap_or(Err(Error::Internal))).collect()
+        answers
     }
 
     /// Stores all that can be stored, and returns the ids of those who are there afterwards.
@@ -105,24 +128,29 @@ impl Creates {
     /// lost in mid-commit, or an instance that died and left its request to this one. A second look, which sees all
     /// that was committed since, tells which.
     async fn store(&self, people: &[&NewPerson]) -> Result<HashSet<Uuid>, Error> {
+        let mut stored = id_set(&self.insert(people).await?);
+        if stored.len() < people.len() {
+            let rest = people.iter().map(|person| person.id).filter(|id| !stored.contains(id)).collect::<Vec<_>>();
+            stored.extend(id_set(&self.connections.query(WHICH_ARE_THERE, &[&rest]).await?));
+        }
+        Ok(stored)
+    }
+
+    async fn insert(&self, people: &[&NewPerson]) -> Result<Vec<Row>, Error> {
+        if let [NewPerson { id, nickname, fullname, dob, stack, .. }] = people {
+            return self.connections.query(INSERT_ONE, &[id, nickname, fullname, dob, stack]).await;
+        }
         let ids: Vec<Uuid> = people.iter().map(|person| person.id).collect();
         let nicknames: Vec<&str> = people.iter().map(|person| person.nickname.as_str()).collect();
         let fullnames: Vec<&str> = people.iter().map(|person| person.fullname.as_str()).collect();
         let dobs: Vec<&str> = people.iter().map(|person| person.dob.as_str()).collect();
         let stacks: Vec<Option<&str>> = people.iter().map(|person| person.stack.as_deref()).collect();
-
-        let inserted = self.0.query(INSERT, &[&ids, &nicknames, &fullnames, &dobs, &stacks]).await?;
-        let mut stored = id_set(&inserted);
-        if stored.len() < people.len() {
-            let rest: Vec<Uuid> = ids.into_iter().filter(|id| !stored.contains(id)).collect();
-            stored.extend(id_set(&self.0.query(WHICH_ARE_THERE, &[&rest]).await?));
-        }
-        Ok(stored)
+        self.connections.query(INSERT, &[&ids, &nicknames, &fullnames, &dobs, &stacks]).await
     }
 }
 
-fn outcome(stored: &HashSet<Uuid>, id: &Uuid) -> Created {
-    if stored.contains(id) { Created::Stored } else { Created::NicknameTaken }
+fn outcome(stored: &HashSet<Uuid>, person: &NewPerson) -> Created {
+    if stored.contains(&person.id) { Created::Stored } else { Created::NicknameTaken }
 }
 
 fn id_set(rows: &[Row]) -> HashSet<Uuid> {

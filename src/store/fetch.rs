@@ -1,31 +1,35 @@
-//! Fetches by id, grouped into one statement.
+//! Fetches by id out of the database, grouped into one statement.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::memory::Record;
 
 use super::batch::Work;
 use super::connection::Connections;
-use super::row::PersonRow;
+use super::row::{columns, record};
 
-const FETCH: &str = "SELECT id, nickname, fullname, dob::text, stack FROM users WHERE id = ANY($1)";
+const FETCH: &str = concat!("SELECT ", columns!(), " FROM users WHERE id = ANY($1)");
 
 pub(super) struct Fetches(pub(super) Connections);
 
 impl Work for Fetches {
     type Item = Uuid;
-    type Answer = Option<PersonRow>;
+    type Answer = Option<Record>;
 
-    async fn run(&self, ids: &[Uuid]) -> Vec<Result<Option<PersonRow>, Error>> {
-        match self.0.query(FETCH, &[&ids]).await {
-            Ok(rows) => {
-                let rows = rows.into_iter().map(PersonRow::from);
-                let people: HashMap<_, _> = rows.filter_map(|row| Some((row.id()?, row))).collect();
-                ids.iter().map(|id| Ok(people.get(id).cloned())).collect()
-            }
+    async fn run(&self, ids: Vec<Uuid>) -> Vec<Result<Option<Record>, Error>> {
+        match self.people(&ids).await {
+            Ok(people) => ids.iter().map(|id| Ok(people.get(id).cloned())).collect(),
             Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+}
+
+impl Fetches {
+    async fn people(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Record>, Error> {
+        let rows = self.0.query(FETCH, &[&ids]).await?;
+        rows.iter().map(|row| record(row, 0).map(|record| (record.id(), record))).collect()
     }
 }

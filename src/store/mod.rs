@@ -1,4 +1,4 @@
-//! All SQL, and the few connections that carry it.
+//! All SQL, the few connections that carry it, and what is known without asking.
 //!
 //! Every wait here ends: a request's after the configured patience, whatever the database does.
 
@@ -6,53 +6,66 @@ mod batch;
 mod connection;
 mod create;
 mod fetch;
+mod follow;
+mod knowledge;
 mod row;
-mod sweep;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use connection::PoolError;
 pub use create::{Created, NewPerson};
-pub use row::PersonRow;
+use prometheus::Histogram;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::memory::{Memory, Record};
 use batch::Batcher;
 use connection::Connections;
 use create::Creates;
 use fetch::Fetches;
+use follow::Follower;
+use knowledge::Knowledge;
+use row::{columns, record};
 
-/// What stands between two fields in the column `search`, see `sql/schema.sql`.
-const SEPARATOR: char = '\u{1f}';
+const SEARCH: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM users WHERE strpos(fold(nickname), fold($1)) > 0 OR strpos(fold(fullname), fold($1)) > 0 \
+    OR EXISTS (SELECT FROM unnest(stack) AS element WHERE strpos(fold(element), fold($1)) > 0) LIMIT 50"
+);
 
 /// Everything stored.
 pub struct Store {
     creates: Batcher<NewPerson, Created>,
-    fetches: Batcher<Uuid, Option<PersonRow>>,
+    fetches: Batcher<Uuid, Option<Record>>,
     reads: Connections,
+    knowledge: Arc<Knowledge>,
+    follower: Follower,
     patience: Duration,
 }
 
 impl Store {
     /// Starts to connect and to apply the schema, and returns at once; requests wait for that as long as they may.
-    /// Must be called within a Tokio runtime.
+    /// Must be called within a Tokio runtime. `groups` is told the size of each group of creates.
     ///
     /// # Errors
     ///
     /// For a pool that cannot be built from the configuration.
-    pub fn open(config: &Config) -> Result<Self, PoolError> {
-        let reads = Connections::new(config, config.searchers)?;
+    pub fn open(config: &Config, groups: Histogram) -> Result<Self, PoolError> {
+        let reads = Connections::new(config, config.readers)?;
         tokio::spawn(reads.clone().apply_schema());
-        tokio::spawn(sweep::sweep(reads.sibling(config, 1)?));
         let batch = usize::from(config.batch);
         let queue = config.queue as usize;
-        let creates = Creates(reads.sibling(config, config.writers)?);
-        let fetches = Fetches(reads.sibling(config, config.fetchers)?);
+        let knowledge = Arc::new(Knowledge::new((config.memory as usize) << 20));
+        let creates = Creates { connections: reads.sibling(config.writers)?, knowledge: knowledge.clone(), groups };
         Ok(Self {
             creates: Batcher::start(creates, config.writers, batch, queue),
-            fetches: Batcher::start(fetches, config.fetchers, batch, queue),
+            fetches: Batcher::start(Fetches(reads.clone()), config.readers, batch, queue),
+            follower: Follower::start(reads.clone(), knowledge.clone(), queue),
+            knowledge,
             reads,
             patience: config.patience,
         })
@@ -72,22 +85,51 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Unavailable`] or [`Error::Internal`].
-    pub async fn fetch(&self, id: Uuid) -> Result<Option<PersonRow>, Error> {
-        self.in_time(self.fetches.submit(id)).await
+    pub async fn fetch(&self, id: Uuid) -> Result<Option<Record>, Error> {
+        let remembered = || self.knowledge.look_if_unchanged(|memory| memory.get(id).cloned());
+        let known = remembered();
+        if let Some(Some(person)) = known {
+            return Ok(Some(person));
+        }
+        self.in_time(async {
+            if known.is_some() {
+                self.follower.catch_up().await?;
+            }
+            match remembered() {
+                Some(known) => Ok(known),
+                None => self.fetches.submit(id).await,
+            }
+        })
+        .await
     }
 
-    /// At most 50 people with the term in their nickname, fullname or one element of their stack.
+    /// At most 50 people with the term in their nickname, fullname or one element of their stack, without regard to
+    /// case.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`] or [`Error::Internal`].
-    pub async fn search(&self, term: &str) -> Result<Vec<PersonRow>, Error> {
+    pub async fn search(&self, term: &str) -> Result<Vec<Record>, Error> {
+        // No text that PostgreSQL stores has it, and it takes none that does.
         if term.contains('\0') {
             return Ok(Vec::new());
         }
-        let (sql, parameter) = search_statement(term);
-        let rows = self.in_time(self.reads.query(sql, &[&parameter])).await?;
-        Ok(rows.into_iter().map(PersonRow::from).collect())
+        self.in_time(async {
+            // To wait for everyone to be read takes the database less than to read everyone for this one search.
+            if !self.knowledge.gave_up() {
+                self.follower.catch_up().await?;
+            }
+            match self.knowledge.look(|memory| memory.search(term).into_iter().cloned().collect()) {
+                Some(found) => Ok(found),
+                None => self.search_database(term).await,
+            }
+        })
+        .await
+    }
+
+    async fn search_database(&self, term: &str) -> Result<Vec<Record>, Error> {
+        let rows = self.reads.query(SEARCH, &[&term]).await?;
+        rows.iter().map(|row| record(row, 0)).collect()
     }
 
     /// How many people there are.
@@ -98,6 +140,11 @@ impl Store {
     pub async fn count(&self) -> Result<i64, Error> {
         let rows = self.in_time(self.reads.query("SELECT count(*) FROM users", &[])).await?;
         rows.first().and_then(|row| row.try_get(0).ok()).ok_or(Error::Internal)
+    }
+
+    /// How many people are remembered; 0 while the database answers instead.
+    pub fn remembered(&self) -> usize {
+        self.knowledge.look(Memory::len).unwrap_or_default()
     }
 
     /// Succeeds if the schema is applied and the database answers.
@@ -115,60 +162,5 @@ impl Store {
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         timeout(self.patience, work).await.unwrap_or(Err(Error::Unavailable))
-    }
-}
-
-/// The statement for a term, and its parameter.
-///
-/// A trigram index finds nothing to look up in a term without three letters or digits in a row, and would be read from
-/// end to end: such a term is sought row by row instead, and mostly found soon.
-fn search_statement(term: &str) -> (&'static str, String) {
-    const BY_INDEX: &str = "SELECT id, nickname, fullname, dob::text, stack FROM users \
-        WHERE search LIKE '%' || fold($1) || '%' LIMIT 50";
-    const BY_SCAN: &str = "SELECT id, nickname, fullname, dob::text, stack FROM users \
-        WHERE strpos(search, fold($1)) > 0 LIMIT 50";
-    const BY_FIELD: &str = "SELECT id, nickname, fullname, dob::text, stack FROM users \
-        WHERE strpos(fold(nickname), fold($1)) > 0 OR strpos(fold(fullname), fold($1)) > 0 \
-        OR EXISTS (SELECT FROM unnest(stack) AS element WHERE strpos(fold(element), fold($1)) > 0) LIMIT 50";
-    if term.contains(SEPARATOR) {
-        return (BY_FIELD, term.to_owned());
-    }
-    let longest_word =
-        term.split(|character: char| !character.is_alphanumeric()).map(|word| word.chars().count()).max();
-    if longest_word < Some(3) {
-        return (BY_SCAN, term.to_owned());
-    }
-    (BY_INDEX, escape_like(term))
-}
-
-fn escape_like(term: &str) -> String {
-    let mut escaped = String::with_capacity(term.len());
-    for character in term.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_are_plain_characters() {
-        assert_eq!(escape_like(r"50%_\o"), r"50\%\_\\o");
-    }
-
-    #[test]
-    fn only_terms_with_trigrams_use_the_index() {
-        for term in ["abc", "a bcd", "é日本", "%abc"] {
-            assert!(search_statement(term).0.contains("LIKE"), "{term}");
-        }
-        for term in ["a", "ab", "a b c", "ab_cd", "%%%"] {
-            assert!(search_statement(term).0.contains("strpos(search"), "{term}");
-        }
-        assert!(search_statement("abc\u{1f}").0.contains("unnest"));
     }
 }

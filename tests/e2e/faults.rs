@@ -113,6 +113,23 @@ fn connections_that_are_cut_in_mid_commit_lose_nobody_and_store_nobody_twice() {
 }
 
 #[test]
+fn what_changes_while_nobody_listens_shows_all_the_same() {
+    let stack = Stack::own();
+    let location = post(stack.address(), "/users", person("gone")).header("location").unwrap().to_owned();
+    let gone = || get(stack.address(), &location).status == 404;
+    // The connections and the deletion go in one transaction: nobody who listens is there to hear of it.
+    let mut database = stack.database();
+    database
+        .batch_execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'peleja'; \
+            ALTER TABLE users DISABLE TRIGGER USER; DELETE FROM users; ALTER TABLE users ENABLE TRIGGER USER",
+        )
+        .unwrap();
+    assert!(wait_until(Duration::from_secs(1), || gone() && gone()));
+    assert_eq!(get(stack.address(), "/users?q=gone").body, "[]");
+}
+
+#[test]
 fn a_database_that_hangs_is_a_503_and_no_wait_without_end() {
     let stack = Stack::own();
     let created = post(stack.address(), "/users", person("before"));
@@ -123,7 +140,7 @@ fn a_database_that_hangs_is_a_503_and_no_wait_without_end() {
     thread::scope(|scope| {
         let requests = [
             json_request("/users", person("during").as_bytes()),
-            request("GET", &location),
+            request("GET", "/users/11111111-2222-4333-8444-555555555555"),
             request("GET", "/users?q=before"),
             request("GET", "/users-count"),
         ];
@@ -186,23 +203,15 @@ fn a_request_under_way_is_answered_after_sigterm() {
 fn an_instance_may_start_before_its_database() {
     let stack = Stack::own();
     stack.kill("db");
-    let socket = stack.socket("early");
-    let mut early = Command::new(stack.program())
-        .arg("--listen")
-        .arg(format!("unix:{}", socket.display()))
-        .arg("--database")
-        .arg(stack.database_parameters())
-        .spawn()
-        .unwrap();
-    let status = |path| send_unix(&socket, &request("GET", path)).map(|answer| answer.status);
+    let mut early = stack.another_instance("early", &[]);
+    let status = |path| send_unix(&early.socket, &request("GET", path)).map(|answer| answer.status);
     assert!(wait_until(Duration::from_secs(10), || status("/health/live") == Some(200)));
     assert_eq!(status("/health/ready"), Some(503));
-    let address = format!("unix:{}", socket.display());
+    let address = format!("unix:{}", early.socket.display());
     let check = Command::new(stack.program()).args(["--check", "--listen", &address]).output().unwrap();
     assert_eq!(check.status.code(), Some(1));
     stack.mend();
     assert!(wait_until(Duration::from_secs(10), || status("/health/ready") == Some(200)));
     assert_eq!(status("/users-count"), Some(200));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(early.id() as i32), Signal::SIGTERM).unwrap();
-    assert!(early.wait().unwrap().success());
+    assert!(early.end().success());
 }

@@ -125,6 +125,28 @@ fn health_is_nginx_s_and_each_instance_has_its_own() {
 }
 
 #[test]
+fn figures_are_each_instance_s_own_and_not_for_the_outside() {
+    let stack = Stack::own();
+    let body = r#"{"nickname":"figure","fullname":"f","dob":"2000-01-01"}"#;
+    let create = json_request("/users", body.as_bytes());
+    for status in [201, 422] {
+        assert_eq!(send_unix(&stack.socket("api1"), &create).unwrap().status, status);
+    }
+    let figures = send_unix(&stack.socket("api1"), &request("GET", "/metrics")).unwrap();
+    assert_eq!(figures.header("content-type"), Some("text/plain; version=0.0.4"));
+    for line in [
+        r#"peleja_requests_total{kind="create",status="201"} 1"#,
+        r#"peleja_requests_total{kind="create",status="422"} 1"#,
+        r#"peleja_request_duration_seconds_count{kind="create"} 2"#,
+        r#"peleja_create_group_people_bucket{le="1"} 2"#,
+        "peleja_people_remembered 1",
+    ] {
+        assert!(figures.body.lines().any(|found| found == line), "{line} is missing in\n{}", figures.body);
+    }
+    assert_eq!(get(stack.address(), "/metrics").status, 404);
+}
+
+#[test]
 fn a_wrong_setting_ends_the_program_before_anything_starts() {
     let stack = Stack::shared();
     let run = |arguments: &[&str]| Command::new(stack.program()).args(arguments).output().unwrap();

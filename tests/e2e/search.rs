@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::http::{get, post, request, send_unix};
+use crate::http::{get, json_request, post, request, send_unix};
 use crate::stack::Stack;
 
 fn store(stack: &Stack, nickname: &str, fullname: &str, stack_of: Value) {
@@ -141,7 +141,7 @@ fn whoever_was_created_through_one_instance_is_found_through_the_other_at_once()
         let nickname = format!("someone {number:03}");
         let body = json!({"nickname": nickname, "fullname": "f", "dob": "2000-01-01"}).to_string();
         let (one, other) = if number % 2 == 0 { ("api1", "api2") } else { ("api2", "api1") };
-        let created = send_unix(&stack.socket(one), &crate::http::json_request("/users", body.as_bytes())).unwrap();
+        let created = send_unix(&stack.socket(one), &json_request("/users", body.as_bytes())).unwrap();
         assert_eq!(created.status, 201);
         let search = request("GET", &format!("/users?q=someone+{number:03}"));
         let found = send_unix(&stack.socket(other), &search).unwrap();
@@ -149,4 +149,35 @@ fn whoever_was_created_through_one_instance_is_found_through_the_other_at_once()
         let count = send_unix(&stack.socket(other), &request("GET", "/users-count")).unwrap();
         assert_eq!(count.body, (number + 1).to_string());
     }
+}
+
+#[test]
+fn the_database_answers_where_memory_is_too_small() {
+    let stack = Stack::own();
+    let forgetful = stack.another_instance("forgetful", &["--memory", "0"]);
+    store(&stack, "Zoë", "Ångström % Ödland", json!(["PostgreSQL", "C#"]));
+    store(&stack, "ΣΊΣΥΦΟΣ", "Straße", json!(null));
+    let ask = |target: &str| send_unix(&forgetful.socket, &request("GET", target)).unwrap();
+    for (term, nickname) in [
+        ("zoË", "Zoë"),
+        ("m % Ö", "Zoë"),
+        ("c#", "Zoë"),
+        ("σίσυφοσ", "ΣΊΣΥΦΟΣ"),
+        ("STRASSE", "ΣΊΣΥΦΟΣ"),
+        ("aẞe", "ΣΊΣΥΦΟΣ"),
+    ] {
+        let target = format!("/users?q={}", utf8_percent_encode(term, NON_ALPHANUMERIC));
+        let found = ask(&target).json();
+        assert_eq!((found.as_array().unwrap().len(), &found[0]["nickname"]), (1, &json!(nickname)), "{term}");
+        let id = found[0]["id"].as_str().unwrap();
+        assert_eq!(ask(&format!("/users/{id}")).json(), found[0]);
+    }
+    assert_eq!(ask("/users?q=l%23c").body, "[]");
+    assert_eq!(ask("/users?q=%00").body, "[]");
+    assert_eq!(ask("/users/11111111-2222-4333-8444-555555555555").status, 404);
+    let created =
+        send_unix(&forgetful.socket, &json_request("/users", br#"{"nickname":"n","fullname":"f","dob":"2000-01-01"}"#));
+    let location = created.unwrap().header("location").unwrap().to_owned();
+    assert_eq!(ask(&location).status, 200);
+    assert_eq!(get(stack.address(), &location).status, 200);
 }

@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ impl Stack {
             port: free_port(),
             database_port: Some(free_port()),
             limits: false,
+            overlays: Vec::new(),
             program: env!("CARGO_BIN_EXE_peleja").into(),
         };
         let native = Native::at(&folder.path().join("stack"));
@@ -93,9 +96,44 @@ impl Stack {
         self.native.processes().main.contains_key(service)
     }
 
+    /// Starts one more instance with settings of its own, and waits until it takes connections.
+    pub fn another_instance(&self, name: &str, settings: &[&str]) -> Instance {
+        let socket = self.socket(name);
+        let mut command = Command::new(self.program());
+        command.arg("--listen").arg(format!("unix:{}", socket.display()));
+        command.args(["--database", self.database_parameters()]).args(settings);
+        let instance = Instance { socket, process: command.spawn().unwrap() };
+        let listens = || UnixStream::connect(&instance.socket).is_ok();
+        assert!(process::wait_until(Duration::from_secs(10), listens), "{name} does not listen");
+        instance
+    }
+
     /// Starts whatever does not run.
     pub fn mend(&self) {
         self.native.up(&Workspace::find().unwrap(), &self.options).unwrap();
+    }
+}
+
+/// An instance beside those of a stack.
+pub struct Instance {
+    pub socket: PathBuf,
+    process: Child,
+}
+
+impl Instance {
+    /// Asks it to end, and waits until it has.
+    pub fn end(&mut self) -> ExitStatus {
+        if let Some(status) = self.process.try_wait().unwrap() {
+            return status;
+        }
+        process::signal([self.process.id() as i32], Signal::SIGTERM);
+        self.process.wait().unwrap()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
