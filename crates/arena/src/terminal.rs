@@ -1,9 +1,10 @@
 //! Text for people on standard output.
 
 use std::io::{ErrorKind, Write, stdout};
+use std::ops::Range;
 
 use anyhow::Context;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Row, Table, presets};
 
 /// Columns where standard output is not a terminal and so has no width of its own.
 const DEFAULT_WIDTH: u16 = 100;
@@ -38,11 +39,24 @@ pub fn plain_table(headings: &[&str]) -> Table {
     table
 }
 
-/// An empty Markdown table with these headings.
-pub fn markdown_table(headings: &[&str]) -> Table {
+/// A Markdown table whose columns also stand in line as text; those of the indices in `right` hold numbers.
+pub fn markdown<Cells: Into<Row>>(
+    headings: &[&str],
+    rows: impl IntoIterator<Item = Cells>,
+    right: Range<usize>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(headings);
-    table
+    table.load_style(presets::ASCII_MARKDOWN).set_header(headings).add_rows(rows);
+    align_right(&mut table, right.clone());
+    let text = table.trim_fmt();
+    let Some((header, rest)) = text.split_once('\n') else { return text };
+    let (rule, rows) = rest.split_once('\n').unwrap_or((rest, ""));
+    // The table knows nothing of the colon that aligns a column where Markdown is rendered.
+    let rule = rule.split('|').enumerate().map(|(nth, dashes)| match dashes.strip_suffix('-') {
+        Some(dashes) if nth > 0 && right.contains(&(nth - 1)) => format!("{dashes}:"),
+        _ => dashes.to_owned(),
+    });
+    format!("{header}\n{}\n{rows}", rule.collect::<Vec<_>>().join("|")).trim_end().to_owned()
 }
 
 /// Aligns the columns of those indices to the right, as numbers want it.
@@ -62,4 +76,23 @@ pub fn width() -> u16 {
 /// `text` on one line and without control characters, which could command the terminal.
 pub fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_markdown_table_aligns_numbers_in_text_and_where_it_is_rendered() {
+        let text = markdown(&["requests", "count", ""], [["create", "54,635", "é"], ["a longer kind", "1", ""]], 1..2);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "| requests      |  count |   |",
+                "|---------------|-------:|---|",
+                "| create        | 54,635 | é |",
+                "| a longer kind |      1 |   |",
+            ]
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! `arena up`, `status`, `down` as a user types them, and the Compose file as Compose reads it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,19 +14,25 @@ struct Which {
     folder: tempfile::TempDir,
     port: u16,
     database_port: u16,
+    lab_ports: Vec<(&'static str, u16)>,
 }
 
 impl Which {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("peleja-up-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder, port: free_port(), database_port: free_port() }
+        let servers = ["blocking", "nonblocking", "forms", "resource"];
+        let lab_ports = servers.map(|server| (server, free_port())).to_vec();
+        Self { folder, port: free_port(), database_port: free_port(), lab_ports }
     }
 
     fn arena(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
         command.args(words).arg("--data").arg(self.folder.path().join("stack"));
         command.args(["--port", &self.port.to_string(), "--database-port", &self.database_port.to_string()]);
+        for (server, port) in &self.lab_ports {
+            command.env(format!("LAB_{}_PORT", server.to_uppercase()), port.to_string());
+        }
         command.output().unwrap()
     }
 
@@ -35,9 +42,13 @@ impl Which {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    fn lab_port(&self, server: &str) -> u16 {
+        self.lab_ports.iter().find(|(name, _)| *name == server).unwrap().1
+    }
+
     fn pid(&self, service: &str) -> String {
         let status = self.ok(&["status"]);
-        let line = status.lines().find(|line| line.trim_start().starts_with(service)).unwrap();
+        let line = status.lines().find(|line| line.trim_start().starts_with(&format!("{service} "))).unwrap();
         line.split_whitespace().nth(2).unwrap().to_owned()
     }
 }
@@ -46,6 +57,28 @@ impl Drop for Which {
     fn drop(&mut self) {
         let _ = self.arena(&["down"]);
     }
+}
+
+fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+}
+
+fn get(port: u16, path: &str) -> String {
+    ask(port, &format!("GET {path} HTTP/1.0\r\n\r\n"))
+}
+
+fn post_opinion(port: u16) -> String {
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9";
+    ask(port, &format!("POST /opinion-async HTTP/1.0\r\n{form}\r\n\r\nopinion=x"))
+}
+
+fn ask(port: u16, request: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn free_port() -> u16 {
@@ -63,19 +96,70 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     assert!(which.ok(&["logs", "db", "--lines", "5"]).contains("ready to accept connections"));
 
     let killed = which.pid("api1");
-    assert!(Command::new("kill").args(["-9", &killed]).status().unwrap().success());
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    kill(&killed);
     let part = which.arena(&["status"]);
     assert_eq!(part.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&part.stdout).contains("part of the stack"));
     which.ok(&["up"]);
     assert_ne!(which.pid("api1"), killed);
 
+    // At once, while what these two leave behind is still there.
+    for service in ["db", "nginx"] {
+        let killed = which.pid(service);
+        kill(&killed);
+        which.ok(&["up"]);
+        assert_ne!(which.pid(service), killed, "{service}");
+        assert!(get(which.port, "/users-count").starts_with("HTTP/1.1 200"), "{service}");
+    }
+
     assert!(which.ok(&["down"]).contains("Ended"));
     assert!(!which.folder.path().join("stack").exists(), "files are left");
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.port)).is_err());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.database_port)).is_err());
     assert!(which.ok(&["down"]).contains("Nothing ran"));
+}
+
+#[test]
+fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
+    let which = Which::new();
+    let told = which.ok(&["up", "--lab"]);
+    for (_, port) in &which.lab_ports {
+        assert!(told.contains(&format!("http://localhost:{port}/")), "{told}");
+        assert!(get(*port, "/health").starts_with("HTTP/1.0 200"));
+    }
+    let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
+    assert_eq!(document["lab"]["running"], true, "{document}");
+    assert_eq!(document["services"].as_array().unwrap().len(), 4, "the budget is the contender's alone");
+    assert!(which.ok(&["logs", "worker"]).contains("storing queued opinions"));
+
+    let kept = which.pid("worker");
+    assert!(which.ok(&["up", "--lab"]).contains("The lab runs already"));
+    let killed = which.pid("forms");
+    kill(&killed);
+    assert_eq!(which.arena(&["status"]).status.code(), Some(1));
+    which.ok(&["up", "--lab"]);
+    assert_ne!(which.pid("forms"), killed);
+    assert_eq!(which.pid("worker"), kept);
+    assert!(post_opinion(which.lab_port("forms")).starts_with("HTTP/1.0 303"));
+    let database = format!("host=127.0.0.1 port={} user=postgres password=rinha dbname=lab", which.database_port);
+    let mut client = postgres::Client::connect(&database, postgres::NoTls).unwrap();
+    let stored = |client: &mut postgres::Client| client.query("SELECT FROM opinions", &[]).unwrap().len() == 1;
+    let mut patience = 100;
+    while !stored(&mut client) {
+        patience -= 1;
+        assert!(patience > 0, "the worker stores nothing");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+
+    // A crash: who the lab stands on is gone, and so is what the arena wrote down.
+    kill(&which.pid("db"));
+    std::fs::remove_file(which.folder.path().join("stack/settings.json")).unwrap();
+    assert!(which.ok(&["down"]).contains("Ended"));
+    for (_, port) in &which.lab_ports {
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err());
+    }
+    assert!(which.ok(&["down"]).contains("Nothing ran"));
+    assert!(!which.folder.path().join("stack").exists(), "files are left");
 }
 
 #[test]
@@ -103,11 +187,25 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
     assert!(!which.folder.path().join("stack").exists());
 }
 
+#[test]
+fn a_port_of_the_lab_that_is_taken_leaves_the_stack_up_and_no_part_of_the_lab() {
+    let which = Which::new();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.lab_port("resource"))).unwrap();
+    let output = which.arena(&["up", "--lab"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--resource-port"), "{output:?}");
+    let status = String::from_utf8_lossy(&which.arena(&["status"]).stdout).into_owned();
+    assert!(status.contains("api1 ") && !status.contains("blocking  "), "{status}");
+}
+
 /// The file as Compose reads it, or, without Docker, as the arena does.
 fn compose_config() -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
-    let docker =
-        Command::new("docker").args(["compose", "-f"]).arg(&file).args(["config", "--format", "json"]).output();
+    let docker = Command::new("docker")
+        .args(["compose", "--profile", "*", "-f"])
+        .arg(&file)
+        .args(["config", "--format", "json"])
+        .output();
     match docker {
         Ok(output) if output.status.success() => serde_json::from_slice(&output.stdout).unwrap(),
         _ => serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap(),
@@ -137,6 +235,20 @@ fn compose_keeps_to_the_budget_and_watches_every_service() {
     }
     assert!(cpus <= 1.5 + 1e-9, "{cpus} CPUs");
     assert!(memory <= 3 << 30, "{memory} bytes");
+}
+
+#[test]
+fn compose_holds_every_part_of_the_lab_alike() {
+    let config = compose_config();
+    for part in arena::stack::lab::PARTS {
+        let service = &config["services"][part];
+        assert_eq!(service["profiles"][0], "lab", "{part}");
+        let limits = &service["deploy"]["resources"]["limits"];
+        assert_eq!(limits, &config["services"]["blocking"]["deploy"]["resources"]["limits"], "{part}");
+        assert!(limits["cpus"].is_string() || limits["cpus"].is_number(), "{part}: {limits}");
+        assert_eq!(service["healthcheck"]["test"][3], part);
+        assert_eq!((&service["read_only"], &service["cap_drop"][0]), (&true.into(), &"ALL".into()), "{part}");
+    }
 }
 
 fn bytes(text: &str) -> Option<u64> {

@@ -16,6 +16,7 @@ const FASTEST_FLUSH: Duration = Duration::from_micros(5);
 
 /// A connection to the stack's database.
 pub struct Database {
+    parameters: String,
     client: Client,
 }
 
@@ -26,16 +27,19 @@ impl Database {
     ///
     /// If the database does not let us in.
     pub fn connect(parameters: &str) -> anyhow::Result<Self> {
-        let client = Client::connect(parameters, NoTls).context("connecting to the stack's database")?;
-        Ok(Self { client })
+        Ok(Self { parameters: parameters.to_owned(), client: client(parameters)? })
     }
 
-    /// `count(*)`, the score.
+    /// `count(*)`, the score. Where the connection was lost since, on a new one: the database may have been killed in the
+    /// midst of the bout.
     ///
     /// # Errors
     ///
     /// If the database does not answer.
     pub fn people(&mut self) -> anyhow::Result<u64> {
+        if self.client.is_valid(Duration::from_secs(5)).is_err() {
+            self.client = client(&self.parameters)?;
+        }
         let row = self.client.query_one("SELECT count(*) FROM users", &[]).context("counting people")?;
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     }
@@ -61,10 +65,13 @@ impl Database {
     }
 
     /// Flushes of the write-ahead log since the cluster was made. PostgreSQL counts them in `pg_stat_wal` up to version
-    /// 17 and in `pg_stat_io` after it.
+    /// 17 and in `pg_stat_io` after it. With a `wal_sync_method` that opens the log for synchronous writing, every write
+    /// is one and none is counted apart.
     pub fn wal_syncs(&mut self) -> Option<u64> {
-        let old = "SELECT wal_sync FROM pg_stat_wal";
-        let new = "SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io WHERE object = 'wal'";
+        let by_writing = self.setting("wal_sync_method").ok()?.starts_with("open");
+        let (old, new) = if by_writing { ("wal_write", "writes") } else { ("wal_sync", "fsyncs") };
+        let old = &format!("SELECT {old} FROM pg_stat_wal");
+        let new = &format!("SELECT coalesce(sum({new}), 0)::bigint FROM pg_stat_io WHERE object = 'wal'");
         let row = self.client.query_one(old, &[]).or_else(|_| self.client.query_one(new, &[])).ok()?;
         u64::try_from(row.try_get::<_, i64>(0).ok()?).ok()
     }
@@ -111,6 +118,10 @@ impl Database {
         let row = self.client.query_one("SELECT current_setting($1)", &[&name]).with_context(|| name.to_owned())?;
         Ok(row.try_get(0)?)
     }
+}
+
+fn client(parameters: &str) -> anyhow::Result<Client> {
+    Client::connect(parameters, NoTls).context("connecting to the stack's database")
 }
 
 /// Whether a folder is on a file system without a disk.

@@ -18,6 +18,7 @@ use crate::payloads::{self, Files};
 use crate::prerequisites::{self, Install, Tool};
 use crate::run::{Driver, Durability, People, Run, SCHEMA, Settings};
 use crate::stack::command::Which;
+use crate::stack::ports::SoonFree;
 use crate::stack::{Engine, Running};
 use crate::vocabulary::Vocabulary;
 use crate::workspace::Workspace;
@@ -124,6 +125,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     eprintln!("arena: starting the stack ({})", arguments.which.engine.name());
     let guard = Guard::new(arguments, &workspace);
     let running = guard.up()?;
+    let _ports = (arguments.which.engine == Engine::Docker).then(SoonFree::until_dropped);
     let mut database = Database::connect(&running.database)?;
     let strangers = database.people()?;
     if strangers > 0 {
@@ -168,8 +170,10 @@ impl Bout<'_> {
         let syncs_before = database.wal_syncs();
         let observer = Observer::start(self.running.observe.clone())?;
         let outcome = load();
-        let (services, service_series) = observer.stop();
+        let observed = observer.stop();
         let outcome = outcome?;
+        // Gatling starts long before its first request, and writes reports long after the last: neither is the bout.
+        let (services, service_series) = observed.during(outcome.started, outcome.seconds);
         let syncs_after = database.wal_syncs();
         let durability = Durability {
             wal_syncs: syncs_before.zip(syncs_after).map(|(before, after)| after.saturating_sub(before)),
@@ -218,6 +222,7 @@ impl Bout<'_> {
             Some(file) => more.insert("payloads".into(), file.display().to_string()),
             None => more.insert("seed".into(), self.arguments.seed.to_string()),
         };
+        more.extend(self.running.overlay_setting());
         Settings {
             engine: self.running.engine.name().to_owned(),
             vocabulary: self.arguments.vocabulary.name().to_owned(),

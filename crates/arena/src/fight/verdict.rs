@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::costs::{self, COLUMNS};
 use crate::exit::Exit;
 use crate::metric::grouped;
-use crate::run::{Cost, Durability, Limit, Outcome, People, Requests, Run, Verdict};
+use crate::run::{Durability, Outcome, People, Requests, Run, Verdict};
+use crate::terminal;
 
 /// Judges a bout. `errors` is what went wrong outside of requests.
 pub fn judge(
@@ -50,8 +52,9 @@ pub fn exit(outcome: Outcome) -> Exit {
     }
 }
 
-const COLUMNS: usize = 8;
 type Row = [String; COLUMNS];
+
+const REQUESTS: [&str; COLUMNS] = ["requests", "count", "failed", "p50 ms", "p75 ms", "p95 ms", "p99 ms", "max ms"];
 
 /// The verdict as one Markdown table, readable in a terminal too, with the reasons above it and the conditions below.
 pub fn table(run: &Run) -> String {
@@ -60,8 +63,8 @@ pub fn table(run: &Run) -> String {
         text.push_str(&format!("\n- {reason}"));
     }
     text.push_str("\n\n");
-    text.push_str(&markdown(&rows(run)));
-    text.push('\n');
+    text.push_str(&terminal::markdown(&REQUESTS, rows(run), 1..COLUMNS));
+    text.push_str("\n\n");
     text.push_str(&conditions(run));
     text
 }
@@ -82,16 +85,9 @@ fn headline(run: &Run) -> String {
 }
 
 fn rows(run: &Run) -> Vec<Row> {
-    let mut rows =
-        vec![["requests", "count", "failed", "p50 ms", "p75 ms", "p95 ms", "p99 ms", "max ms"].map(Into::into)];
-    rows.extend(run.requests.iter().map(request_row));
-    rows.push(bold(["service", "CPU s", "CPU ms/1,000", "of limit", "throttled", "waited s", "peak MiB", "disk MiB"]));
-    let requests: u64 = run.requests.iter().map(|requests| requests.count).sum();
-    let limit = |cost: &Cost| run.budget.iter().find(|limit| limit.service == cost.service);
-    rows.extend(run.services.iter().map(|cost| service_row(cost, limit(cost), requests, run.seconds)));
-    if run.services.len() > 1 {
-        rows.push(service_row(&total(&run.services), total_limit(&run.budget).as_ref(), requests, run.seconds));
-    }
+    let mut rows: Vec<Row> = run.requests.iter().map(request_row).collect();
+    rows.push(bold(costs::HEADINGS));
+    rows.extend(costs::rows(run));
     if let Some(people) = &run.people {
         rows.push(bold(["people", "stored", "ceiling", "lost", "extra", "", "", ""]));
         let number = |number: u64| grouped(number as f64);
@@ -124,66 +120,8 @@ fn request_row(requests: &Requests) -> Row {
     ]
 }
 
-fn service_row(cost: &Cost, limit: Option<&Limit>, requests: u64, seconds: f64) -> Row {
-    let unknown = || "-".to_owned();
-    let mebibytes = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| (bytes >> 20).to_string());
-    let share = limit.and_then(|limit| limit.cpus).map(|cpus| 100.0 * cost.cpu_seconds / (cpus * seconds.max(1e-9)));
-    let throttled = match (cost.throttled_periods, cost.periods) {
-        (Some(throttled), Some(periods)) => format!("{throttled}/{periods}"),
-        _ => unknown(),
-    };
-    [
-        cost.service.clone(),
-        format!("{:.2}", cost.cpu_seconds),
-        format!("{:.0}", 1e6 * cost.cpu_seconds / requests.max(1) as f64),
-        share.map_or_else(unknown, |share| format!("{share:.0} %")),
-        throttled,
-        cost.throttled_seconds.map_or_else(unknown, |waited| format!("{waited:.2}")),
-        mebibytes(cost.memory_peak_bytes),
-        mebibytes(cost.disk_write_bytes),
-    ]
-}
-
-fn total(services: &[Cost]) -> Cost {
-    Cost {
-        service: "all".into(),
-        cpu_seconds: services.iter().map(|cost| cost.cpu_seconds).sum(),
-        periods: services.iter().map(|cost| cost.periods).sum(),
-        throttled_periods: services.iter().map(|cost| cost.throttled_periods).sum(),
-        throttled_seconds: services.iter().map(|cost| cost.throttled_seconds).sum(),
-        // The peaks need not have come at the same time: this is the most that it can have been.
-        memory_peak_bytes: services.iter().map(|cost| cost.memory_peak_bytes).sum(),
-        disk_write_bytes: services.iter().map(|cost| cost.disk_write_bytes).sum(),
-    }
-}
-
-fn total_limit(budget: &[Limit]) -> Option<Limit> {
-    let cpus = budget.iter().map(|limit| limit.cpus).sum::<Option<f64>>()?;
-    let memory_bytes = budget.iter().map(|limit| limit.memory_bytes).sum::<Option<u64>>();
-    Some(Limit { service: "all".into(), cpus: Some(cpus), memory_bytes })
-}
-
 fn bold(cells: [&str; COLUMNS]) -> Row {
     cells.map(|cell| if cell.is_empty() { String::new() } else { format!("**{cell}**") })
-}
-
-fn markdown(rows: &[Row]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        text.push_str(&format!("| {:<width$} ", row[0], width = widths[0]));
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            text.push_str(&format!("| {cell:>width$} "));
-        }
-        text.push_str("|\n");
-        if index == 0 {
-            text.push_str(&format!("|:{}", "-".repeat(widths[0] + 1)));
-            widths.iter().skip(1).for_each(|width| text.push_str(&format!("|{}:", "-".repeat(width + 1))));
-            text.push_str("|\n");
-        }
-    }
-    text
 }
 
 fn conditions(run: &Run) -> String {
@@ -269,17 +207,5 @@ mod tests {
         let errors = BTreeMap::from([("no such session attribute".to_owned(), 2)]);
         let people = People { stored: 9, ceiling: 9, acknowledged: None };
         assert_eq!(judge(&creates(&[]), &errors, &people, &durability()).outcome, Outcome::Failed);
-    }
-
-    #[test]
-    fn the_table_is_markdown_with_columns_in_line() {
-        let mut row: Row = Default::default();
-        row[0] = "create".into();
-        row[1] = "54,635".into();
-        let header: Row = ["requests", "count", "", "", "", "", "", ""].map(Into::into);
-        let text = markdown(&[header, row]);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "|:---------|-------:|----:|----:|----:|----:|----:|----:|");
-        assert!(lines.iter().all(|line| line.len() == lines[0].len()));
     }
 }

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use jiff::Timestamp;
 
 use crate::run::{Cost, Limit, ServiceSeries};
 use account::Account;
@@ -26,6 +27,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Samples services once a second on a thread of its own, from [`Observer::start`] until [`Observer::stop`].
 pub struct Observer {
     limits: Vec<Limit>,
+    began: Timestamp,
     stop: Sender<()>,
     sampler: JoinHandle<Vec<Account>>,
 }
@@ -45,13 +47,12 @@ impl Observer {
         &self.limits
     }
 
-    /// Takes a last sample and gives what each service cost since the start, as a sum and second by second.
+    /// Takes a last sample, and gives what was seen since the start.
     ///
     /// Services keep the order in which they were given. A service that ended meanwhile keeps its last figures.
-    pub fn stop(self) -> (Vec<Cost>, BTreeMap<String, ServiceSeries>) {
+    pub fn stop(self) -> Observation {
         drop(self.stop);
-        let accounts = self.sampler.join().unwrap_or_default();
-        accounts.into_iter().map(Account::close).map(|(cost, series)| (cost.clone(), (cost.service, series))).unzip()
+        Observation { began: self.began, accounts: self.sampler.join().unwrap_or_default() }
     }
 
     fn start_at(roots: &Roots, targets: Vec<(String, Target)>) -> anyhow::Result<Self> {
@@ -65,13 +66,53 @@ impl Observer {
             observed.push(Observed { source, account: Account::open(name, first) });
         }
         let (stop, stopped) = channel();
+        let (began, start) = (Timestamp::now(), Instant::now());
         let roots = roots.clone();
         let sampler = std::thread::Builder::new()
             .name("observer".into())
-            .spawn(move || sample(&roots, observed, &stopped))
+            .spawn(move || sample(&roots, observed, start, &stopped))
             .context("cannot start the observer's thread")?;
-        Ok(Self { limits, stop, sampler })
+        Ok(Self { limits, began, stop, sampler })
     }
+}
+
+/// What an [`Observer`] saw.
+pub struct Observation {
+    began: Timestamp,
+    accounts: Vec<Account>,
+}
+
+/// What each service cost, as a sum and second by second.
+pub type Costs = (Vec<Cost>, BTreeMap<String, ServiceSeries>);
+
+impl Observation {
+    /// What each service cost from the first sample to the last.
+    pub fn whole(&self) -> Costs {
+        self.costs(|account| account.between(Duration::ZERO, account.end()))
+    }
+
+    /// What each service cost in the `seconds` after a moment, of which the series has that many entries and one for a
+    /// last second that is not whole, as a run's other series have.
+    pub fn during(&self, start: Timestamp, seconds: f64) -> Costs {
+        let from = Duration::try_from(start.duration_since(self.began)).unwrap_or_default();
+        let to = from + Duration::from_secs_f64(seconds);
+        let (costs, series) = self.costs(|account| account.between(from, to));
+        (costs, in_step(series, seconds as usize + 1))
+    }
+
+    fn costs(&self, of: impl Fn(&Account) -> (Cost, ServiceSeries)) -> Costs {
+        self.accounts.iter().map(of).map(|(cost, series)| (cost.clone(), (cost.service, series))).unzip()
+    }
+}
+
+/// Brings the series of services to the length of a run's others.
+pub fn in_step(mut services: BTreeMap<String, ServiceSeries>, seconds: usize) -> BTreeMap<String, ServiceSeries> {
+    for series in services.values_mut() {
+        series.cpus.resize(seconds, 0.0);
+        series.throttled_periods.resize(seconds, 0);
+        series.memory_bytes.resize(seconds, 0);
+    }
+    services
 }
 
 struct Observed {
@@ -79,22 +120,20 @@ struct Observed {
     account: Account,
 }
 
-fn sample(roots: &Roots, mut observed: Vec<Observed>, stopped: &Receiver<()>) -> Vec<Account> {
-    let mut last = Instant::now();
-    let mut due = last + INTERVAL;
+fn sample(roots: &Roots, mut observed: Vec<Observed>, start: Instant, stopped: &Receiver<()>) -> Vec<Account> {
+    let mut due = start + INTERVAL;
     loop {
         let wait = due.saturating_duration_since(Instant::now());
         let running = stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
-        let now = Instant::now();
         for Observed { source, account } in &mut observed {
             if let Some(reading) = source.read(roots) {
-                account.add(reading, now - last);
+                account.add(start.elapsed(), reading);
             }
         }
         if !running {
             return observed.into_iter().map(|service| service.account).collect();
         }
-        last = now;
+        let now = Instant::now();
         while due <= now {
             due += INTERVAL;
         }

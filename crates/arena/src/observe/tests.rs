@@ -249,7 +249,7 @@ fn a_real_process_tree_is_charged_for_what_its_child_burns() {
     let burner = Burner::start();
     let observer = Observer::start(vec![("burner".into(), Target::Process(burner.0.id()))]).unwrap();
     wait_for_cpu(burner.0.id());
-    let (costs, series) = observer.stop();
+    let (costs, series) = observer.stop().whole();
     assert!(costs[0].cpu_seconds >= 0.09, "{costs:?}");
     assert!(costs[0].memory_peak_bytes.unwrap() > 0, "{costs:?}");
     assert_eq!(costs[0].throttled_periods, None);
@@ -311,10 +311,27 @@ fn a_real_control_group_is_charged_and_throttled() {
     assert_eq!(observer.limits()[0].cpus, Some(0.1));
     std::io::Write::write_all(&mut burner.0.stdin.take().unwrap(), b"go\n").unwrap();
     wait_for_cpu(burner.0.id());
-    let (costs, _) = observer.stop();
+    let (costs, _) = observer.stop().whole();
     let cost = &costs[0];
     assert!(cost.cpu_seconds >= 0.09, "{cost:?}");
     assert!(cost.periods.unwrap() >= 5, "{cost:?}");
     assert!(cost.throttled_periods.unwrap() >= 1, "{cost:?}");
     assert!(cost.throttled_seconds.unwrap() > 0.0, "{cost:?}");
+}
+
+#[test]
+fn a_part_of_an_observation_is_in_step_with_the_load() {
+    let began = Timestamp::from_second(1_000).unwrap();
+    let reading = |seconds: u64| Reading { cpu: Duration::from_millis(seconds * 500), ..Reading::default() };
+    let mut account = Account::open("api".into(), reading(0));
+    (1..=20).for_each(|second| account.add(Duration::from_secs(second), reading(second)));
+    let observation = Observation { began, accounts: vec![account] };
+
+    let (costs, series) = observation.during(Timestamp::from_millisecond(1_004_500).unwrap(), 10.1);
+    assert_eq!(costs[0].cpu_seconds, 5.05);
+    let cpus = &series["api"].cpus;
+    assert_eq!(cpus.len(), 11, "one for each second of the load, the last not whole");
+    assert!(cpus[..10].iter().all(|cpus| (cpus - 0.5).abs() < 1e-9), "{cpus:?}");
+    assert_eq!(observation.whole().0[0].cpu_seconds, 10.0);
+    assert_eq!(observation.during(Timestamp::from_second(900).unwrap(), 1.0).1["api"].cpus.len(), 2);
 }

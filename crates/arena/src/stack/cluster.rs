@@ -13,6 +13,7 @@ use super::process::{self, Account};
 use crate::prerequisites::{self, Tool};
 
 const READY_PATIENCE: Duration = Duration::from_secs(60);
+const GONE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cluster on a Unix socket in a folder of its own. It ends, and its files go, when this is dropped.
 pub struct Cluster {
@@ -38,7 +39,8 @@ impl Cluster {
         account.create_folder(folder.path())?;
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let mut cluster = Self { server: None, folder, programs, account, settings };
-        cluster.initialize()?;
+        let arguments = ["-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"];
+        initialize(&cluster.programs, &cluster.data(), cluster.account, arguments)?;
         cluster.start_again()?;
         Ok(cluster)
     }
@@ -52,10 +54,14 @@ impl Cluster {
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         let group = i32::try_from(server.id()).unwrap_or(i32::MAX);
-        // The server leads a session of its own; each of its children leads a group.
-        process::signal(children(group).into_iter().chain([group]), Signal::SIGKILL);
+        // Who is stopped has no more children than those that are seen now; each of them leads a group.
+        process::signal([group], Signal::SIGSTOP);
+        let children = children(group);
+        process::signal(children.iter().copied().chain([group]), Signal::SIGKILL);
         // It was told by a signal that cannot be refused.
         let _ = server.wait();
+        // The next server refuses to start while one of them still holds the shared memory.
+        process::wait_until(GONE_PATIENCE, || !children.iter().copied().any(process::lives));
     }
 
     /// Starts the server on the files that are there, and waits until it answers.
@@ -85,16 +91,6 @@ impl Cluster {
         Ok(())
     }
 
-    fn initialize(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(self.programs.join("initdb"));
-        command.arg("-D").arg(self.data()).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
-        command.arg("--no-sync").current_dir(self.folder.path());
-        process::prepare(&mut command, self.account, None);
-        let output = command.output().context("starting initdb")?;
-        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(())
-    }
-
     fn is_ready(&self) -> bool {
         let mut command = Command::new(self.programs.join("pg_isready"));
         command.args(["-q", "-h"]).arg(self.folder.path());
@@ -114,6 +110,26 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Makes the files of a cluster in `data`, below a folder that the account may enter. Its superuser is `postgres`.
+///
+/// # Errors
+///
+/// What `initdb` says.
+pub(super) fn initialize<'a>(
+    programs: &Path,
+    data: &Path,
+    account: Account,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    let mut command = Command::new(programs.join("initdb"));
+    command.arg("-D").arg(data).args(["-U", "postgres"]).args(arguments);
+    command.current_dir(data.parent().unwrap_or(data));
+    process::prepare(&mut command, account, None);
+    let output = command.output().context("starting initdb")?;
+    ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
 }
 
 /// Processes whose parent is `pid`.

@@ -8,10 +8,12 @@ use clap::Args;
 
 use super::compose::SERVICES;
 use super::docker::Docker;
+use super::lab::{self, Lab};
 use super::native::{self, Native};
 use super::{Engine, PORT, Running};
 use crate::exit::Exit;
 use crate::prerequisites::{self, Install, Tool};
+use crate::run::Limit;
 use crate::terminal;
 use crate::workspace::Workspace;
 
@@ -30,6 +32,10 @@ pub struct Which {
     /// Port of PostgreSQL on the loopback address. [default: 5432, or any free one where that is taken]
     #[arg(long, value_name = "PORT")]
     database_port: Option<u16>,
+    /// A Compose file laid over docker-compose.yml, as `docker compose --file` does: other limits, other settings. May
+    /// be repeated.
+    #[arg(long = "overlay", value_name = "FILE")]
+    overlays: Vec<PathBuf>,
 }
 
 impl Which {
@@ -41,7 +47,7 @@ impl Which {
 
     /// The Compose project that is meant.
     pub fn docker(&self, workspace: &Workspace) -> Docker {
-        Docker::new(workspace, self.port, self.database_port)
+        Docker::new(workspace, self.port, self.database_port, self.overlays.clone())
     }
 
     /// The stack if it runs.
@@ -56,6 +62,18 @@ impl Which {
         }
     }
 
+    /// The lab beside the stack, if it was started.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    pub fn lab(&self, workspace: &Workspace) -> anyhow::Result<Option<Lab>> {
+        match self.engine {
+            Engine::Native => Ok(self.native()?.lab()),
+            Engine::Docker => self.docker(workspace).lab(),
+        }
+    }
+
     /// Builds what is needed and starts the stack.
     ///
     /// # Errors
@@ -66,7 +84,9 @@ impl Which {
             Engine::Native => {
                 prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
                 let program = build_contender(workspace)?;
-                let options = native::Options { port: self.port, database_port: self.database_port, limits, program };
+                let overlays = self.overlays.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+                let (port, database_port) = (self.port, self.database_port);
+                let options = native::Options { port, database_port, limits, overlays, program };
                 self.native()?.up(workspace, &options)
             }
             Engine::Docker => {
@@ -100,6 +120,11 @@ pub struct UpArgs {
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
+    /// Start the lab too, over the same PostgreSQL in a database of its own.
+    #[arg(long)]
+    lab: bool,
+    #[command(flatten)]
+    lab_ports: lab::Ports,
 }
 
 /// Arguments of `arena down`.
@@ -127,8 +152,8 @@ pub struct StatusArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     which: Which,
-    /// Only this service: nginx, api1, api2 or db.
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SERVICES))]
+    /// Only this service or part of the lab.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SERVICES.iter().chain(&lab::PARTS)))]
     service: Option<String>,
     /// Go on with what is written from now on.
     #[arg(long, short)]
@@ -138,20 +163,40 @@ pub struct LogsArgs {
     lines: usize,
 }
 
-/// Starts the stack; one that runs already is left as it is, and told of.
+/// Starts the stack, and the lab if it is asked for; what runs already is left as it is, and told of.
 pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
-    if let Some(running) = arguments.which.running(&workspace)? {
-        println!("The stack runs already.\n");
-        print_status(&arguments.which, &running)?;
-        return Ok(Exit::Good);
+    let which = &arguments.which;
+    let (running, started) = match which.running(&workspace)? {
+        Some(running) => (running, false),
+        None => (which.up(&workspace, !arguments.no_limits, Install::unless(arguments.no_install))?, true),
+    };
+    if !started {
+        println!("The stack runs already.");
     }
-    let install = Install::unless(arguments.no_install);
-    let running = arguments.which.up(&workspace, !arguments.no_limits, install)?;
-    print_status(&arguments.which, &running)?;
-    let engine = if running.engine == Engine::Docker { " --engine docker" } else { "" };
-    println!("\nTry   curl -i '{}/users?q=a'\nEnd   cargo arena down{engine}", running.url);
+    if arguments.lab {
+        up_lab(&workspace, which, arguments.lab_ports)?;
+    }
+    if !started {
+        println!();
+    }
+    print_status(&workspace, which, &running)?;
+    if started {
+        let engine = if running.engine == Engine::Docker { " --engine docker" } else { "" };
+        println!("\nTry   curl -i '{}/users?q=a'\nEnd   cargo arena down{engine}", running.url);
+    }
     Ok(Exit::Good)
+}
+
+fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Result<()> {
+    if which.lab(workspace)?.is_some_and(|lab| lab.running) {
+        println!("The lab runs already.");
+        return Ok(());
+    }
+    match which.engine {
+        Engine::Native => which.native()?.up_lab(workspace, &lab::build(workspace)?, ports),
+        Engine::Docker => which.docker(workspace).up_lab(),
+    }
 }
 
 /// Ends the stack, also what a crashed arena left of it.
@@ -170,6 +215,7 @@ pub fn down(arguments: &DownArgs) -> anyhow::Result<Exit> {
 pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let running = arguments.which.running(&workspace)?;
+    let lab = arguments.which.lab(&workspace)?;
     if arguments.json {
         let services = running.as_ref().map(|running| &running.limits);
         let document = serde_json::json!({
@@ -179,10 +225,11 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
             "url": running.as_ref().map(|running| &running.url),
             "database": running.as_ref().map(|running| &running.database),
             "services": services,
+            "lab": lab.as_ref().map(Lab::document),
         });
         terminal::print_json(&document)?;
     } else if let Some(running) = &running {
-        print_status(&arguments.which, running)?;
+        print_status(&workspace, &arguments.which, running)?;
     } else if arguments.which.engine == Engine::Native && !arguments.which.native()?.processes().all.is_empty() {
         let parts = arguments.which.native()?.processes().main;
         let parts: Vec<&str> = parts.keys().map(String::as_str).collect();
@@ -190,7 +237,8 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
     } else {
         println!("Nothing runs. `cargo arena up` starts the stack.");
     }
-    Ok(if running.is_some() { Exit::Good } else { Exit::Failed })
+    let whole = running.is_some() && lab.is_none_or(|lab| lab.running);
+    Ok(if whole { Exit::Good } else { Exit::Failed })
 }
 
 /// Shows what the services wrote.
@@ -198,7 +246,7 @@ pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let services: Vec<&str> = match &arguments.service {
         Some(service) => vec![service],
-        None => SERVICES.to_vec(),
+        None => SERVICES.into_iter().chain(lab::PARTS).collect(),
     };
     let lines = arguments.lines.to_string();
     let mut command = match arguments.which.engine {
@@ -221,20 +269,27 @@ pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
     Ok(if status.success() { Exit::Good } else { Exit::Failed })
 }
 
-fn print_status(which: &Which, running: &Running) -> anyhow::Result<()> {
+fn print_status(workspace: &Workspace, which: &Which, running: &Running) -> anyhow::Result<()> {
     let mut lines = vec![
         format!("API       {}   (nginx, two instances)", running.url),
         format!("Database  psql '{}'", running.database),
     ];
+    let lab = which.lab(workspace)?;
+    if let Some(lab) = &lab {
+        let state = if lab.running { "" } else { "   (not all of it runs; `cargo arena up --lab` starts the rest)" };
+        lines.push(format!("Lab       {}{state}", lab.pages()));
+    }
     if which.engine == Engine::Native {
         let native = which.native()?;
         lines.push(format!("Logs      {}   (cargo arena logs)", native.log("*").display()));
+        let limits = running.limits.iter().chain(lab.iter().flat_map(|lab| &lab.limits));
+        let limits: Vec<&Limit> = limits.collect();
         for (service, pid) in native.processes().main {
-            let limit = running.limits.iter().find(|limit| limit.service == service);
+            let limit = limits.iter().find(|limit| limit.service == service);
             let limit = limit.and_then(|limit| limit.cpus.zip(limit.memory_bytes));
             let limit =
                 limit.map_or("no limits".to_owned(), |(cpus, bytes)| format!("{cpus} CPU, {} MiB", bytes >> 20));
-            lines.push(format!("  {service:<6} pid {pid:<8} {limit}"));
+            lines.push(format!("  {service:<11} pid {pid:<8} {limit}"));
         }
     }
     lines.push(String::new());

@@ -1,9 +1,9 @@
 //! What `docker-compose.yml` says of the stack: the one place where its limits and settings stand.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::Deserialize;
 
 use crate::run::Limit;
@@ -44,25 +44,26 @@ struct Resources {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Limits {
-    cpus: String,
-    memory: String,
+    cpus: Option<String>,
+    memory: Option<String>,
 }
 
 impl Compose {
-    /// Reads the file.
+    /// Reads the file, and lays others over it as `docker compose` does: what is given later wins, variable by variable
+    /// and limit by limit; a command is replaced whole.
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or lacks one of [`SERVICES`] or a limit of one.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Self::parse(&text).with_context(|| path.display().to_string())
-    }
-
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        let File { services } = serde_saphyr::from_str(text)?;
+    /// If a file cannot be read, or one of [`SERVICES`] or a limit of one is missing in the end.
+    pub fn read(path: &Path, overlays: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut services = BTreeMap::new();
+        for path in std::iter::once(path).chain(overlays.iter().map(PathBuf::as_path)) {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            let file: File = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
+            lay_over(&mut services, file.services);
+        }
         let compose = Self { services };
-        compose.limits()?;
+        compose.limits().with_context(|| path.display().to_string())?;
         Ok(compose)
     }
 
@@ -75,13 +76,25 @@ impl Compose {
         SERVICES.iter().map(|name| self.limit(name)).collect()
     }
 
-    fn limit(&self, name: &str) -> anyhow::Result<Limit> {
+    /// The limit of one service.
+    ///
+    /// # Errors
+    ///
+    /// If the service or its limit is missing or cannot be read.
+    pub fn limit(&self, name: &str) -> anyhow::Result<Limit> {
         let deploy = self.service(name)?.deploy.as_ref();
         let limits =
             &deploy.with_context(|| format!("service {name} has no deploy.resources.limits"))?.resources.limits;
-        let cpus: f64 = limits.cpus.parse().with_context(|| format!("service {name}: cpus: {}", limits.cpus))?;
-        ensure!(cpus > 0.0, "service {name}: cpus: {}", limits.cpus);
-        let memory = bytes(&limits.memory).with_context(|| format!("service {name}: memory: {}", limits.memory))?;
+        let given = |limit: &Option<String>, what: &str| {
+            limit.clone().with_context(|| format!("service {name} has no limit on its {what}"))
+        };
+        let (cpus, memory) = (given(&limits.cpus, "cpus")?, given(&limits.memory, "memory")?);
+        let cpus = cpus
+            .parse::<f64>()
+            .ok()
+            .filter(|cpus| *cpus > 0.0)
+            .with_context(|| format!("service {name}: cpus: {cpus}"))?;
+        let memory = bytes(&memory).with_context(|| format!("service {name}: memory: {memory}"))?;
         Ok(Limit { service: name.to_owned(), cpus: Some(cpus), memory_bytes: Some(memory) })
     }
 
@@ -109,6 +122,29 @@ impl Compose {
     }
 }
 
+fn lay_over(services: &mut BTreeMap<String, Service>, others: BTreeMap<String, Service>) {
+    for (name, over) in others {
+        let Some(service) = services.get_mut(&name) else {
+            services.insert(name, over);
+            continue;
+        };
+        service.environment.extend(over.environment);
+        if !over.command.is_empty() {
+            service.command = over.command;
+        }
+        let over = over.deploy.map(|deploy| deploy.resources.limits);
+        match (&mut service.deploy, over) {
+            (Some(deploy), Some(over)) => {
+                let limits = &mut deploy.resources.limits;
+                limits.cpus = over.cpus.or(limits.cpus.take());
+                limits.memory = over.memory.or(limits.memory.take());
+            }
+            (deploy @ None, Some(limits)) => *deploy = Some(Deploy { resources: Resources { limits } }),
+            (_, None) => {}
+        }
+    }
+}
+
 /// Compose's byte values: a number and one of b, k, kb, m, mb, g, gb in either case, all powers of 1024.
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -129,7 +165,7 @@ mod tests {
     #[test]
     fn the_repository_s_file_keeps_to_the_budget() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
-        let limits = Compose::read(&path).unwrap().limits().unwrap();
+        let limits = Compose::read(&path, &[]).unwrap().limits().unwrap();
         let cpus: f64 = limits.iter().filter_map(|limit| limit.cpus).sum();
         let memory: u64 = limits.iter().filter_map(|limit| limit.memory_bytes).sum();
         assert!(cpus <= 1.5, "{cpus} CPUs");
@@ -138,8 +174,44 @@ mod tests {
 
     #[test]
     fn a_service_without_a_limit_is_refused() {
-        let text = "services: {nginx: {image: x}}";
-        assert!(format!("{:#}", Compose::parse(text).unwrap_err()).contains("nginx has no deploy.resources.limits"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "services: {nginx: {image: x}}").unwrap();
+        let error = format!("{:#}", Compose::read(file.path(), &[]).unwrap_err());
+        assert!(error.contains("nginx has no deploy.resources.limits"), "{error}");
+    }
+
+    #[test]
+    fn what_is_laid_over_wins() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
+        let over = tempfile::NamedTempFile::new().unwrap();
+        let text =
+            "services: {api1: {environment: {PELEJA_BATCH: \"1\"}, deploy: {resources: {limits: {cpus: \"0.25\"}}}}}";
+        std::fs::write(over.path(), text).unwrap();
+        let plain = Compose::read(&path, &[]).unwrap();
+        let compose = Compose::read(&path, &[over.path().to_owned()]).unwrap();
+        let environment = compose.environment("api1").unwrap();
+        assert_eq!((environment["PELEJA_BATCH"], environment.contains_key("PELEJA_LISTEN")), ("1", true));
+        assert_eq!(compose.limit("api1").unwrap(), Limit { cpus: Some(0.25), ..plain.limit("api1").unwrap() });
+        assert_eq!(compose.limit("api2").unwrap(), plain.limit("api2").unwrap());
+        assert_eq!(compose.command("db").unwrap(), plain.command("db").unwrap());
+    }
+
+    #[test]
+    fn every_experiment_can_be_laid_over_and_keeps_to_the_budget() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let files = std::fs::read_dir(root.join("experiments")).unwrap();
+        for overlay in files.map(|file| file.unwrap().path()) {
+            let compose = Compose::read(&root.join("docker-compose.yml"), std::slice::from_ref(&overlay)).unwrap();
+            let cpus: f64 = compose.limits().unwrap().iter().filter_map(|limit| limit.cpus).sum();
+            assert!(cpus <= 1.5, "{}: {cpus} CPUs", overlay.display());
+            let plain = Compose::read(&root.join("docker-compose.yml"), &[]).unwrap();
+            assert_ne!(
+                compose.environment("api1").unwrap(),
+                plain.environment("api1").unwrap(),
+                "{}",
+                overlay.display()
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The stack under Docker Compose.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use super::compose::{Compose, SERVICES};
+use super::lab::{self, Lab};
 use super::{DATABASE_PORT, Engine, Running};
 use crate::observe::Target;
 use crate::workspace::Workspace;
@@ -16,18 +18,24 @@ pub struct Docker {
     workspace: Workspace,
     port: u16,
     database_port: u16,
+    overlays: Vec<PathBuf>,
 }
 
 impl Docker {
-    /// The project of a checkout, published on these ports.
-    pub fn new(workspace: &Workspace, port: u16, database_port: Option<u16>) -> Self {
-        Self { workspace: workspace.clone(), port, database_port: database_port.unwrap_or(DATABASE_PORT) }
+    /// The project of a checkout, published on these ports, with other Compose files laid over its own.
+    pub fn new(workspace: &Workspace, port: u16, database_port: Option<u16>, overlays: Vec<PathBuf>) -> Self {
+        let database_port = database_port.unwrap_or(DATABASE_PORT);
+        Self { workspace: workspace.clone(), port, database_port, overlays }
     }
 
     /// `docker compose` for this project, with the ports that it publishes.
     pub fn compose(&self) -> Command {
         let mut command = Command::new("docker");
-        command.arg("compose").arg("--file").arg(self.workspace.path("docker-compose.yml"));
+        // Every profile is known, for services to be found and ended; what is started is always named.
+        command.args(["compose", "--profile", "*", "--file"]).arg(self.workspace.path("docker-compose.yml"));
+        for overlay in &self.overlays {
+            command.arg("--file").arg(overlay);
+        }
         command.env("PELEJA_PORT", self.port.to_string()).env("PELEJA_DATABASE_PORT", self.database_port.to_string());
         command
     }
@@ -38,11 +46,41 @@ impl Docker {
     ///
     /// If Docker is not there, or a service does not become healthy.
     pub fn up(&self) -> anyhow::Result<Running> {
+        self.up_services(&SERVICES)?;
+        self.running()?.context("the services ended again at once; see `docker compose logs`")
+    }
+
+    /// Builds the lab's image, starts its parts beside the stack and waits until each is healthy.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Docker::up`].
+    pub fn up_lab(&self) -> anyhow::Result<()> {
+        self.up_services(&lab::PARTS)
+    }
+
+    fn up_services(&self, services: &[&str]) -> anyhow::Result<()> {
         let mut command = self.compose();
-        command.args(["up", "--build", "--detach", "--wait", "--wait-timeout", "180"]).args(SERVICES);
+        command.args(["up", "--build", "--detach", "--wait", "--wait-timeout", "180"]).args(services);
         let status = command.stdout(std::io::stderr()).status().context("starting docker; is it installed?")?;
         ensure!(status.success(), "`docker compose up` failed ({status}); `docker compose logs` may say why");
-        self.running()?.context("the services ended again at once; see `docker compose logs`")
+        Ok(())
+    }
+
+    /// The lab beside the stack, if a part of it runs.
+    ///
+    /// # Errors
+    ///
+    /// If Docker does not answer.
+    pub fn lab(&self) -> anyhow::Result<Option<Lab>> {
+        let containers = self.containers()?;
+        let runs = |part: &&str| containers.contains_key(*part);
+        if !lab::PARTS.iter().any(runs) {
+            return Ok(None);
+        }
+        let compose = Compose::read(&self.workspace.path("docker-compose.yml"), &self.overlays)?;
+        let limits = lab::PARTS.iter().map(|part| compose.limit(part)).collect::<Result<_, _>>()?;
+        Ok(Some(Lab { ports: lab::Ports::CONTRACT, limits, running: lab::PARTS.iter().all(runs) }))
     }
 
     /// The stack if all of it runs.
@@ -55,7 +93,7 @@ impl Docker {
         if !SERVICES.iter().all(|service| containers.contains_key(*service)) {
             return Ok(None);
         }
-        let compose = Compose::read(&self.workspace.path("docker-compose.yml"))?;
+        let compose = Compose::read(&self.workspace.path("docker-compose.yml"), &self.overlays)?;
         let observe =
             |service: &&str| Some(((*service).to_owned(), Target::Container(containers.get(*service)?.clone())));
         Ok(Some(Running {
@@ -67,6 +105,7 @@ impl Docker {
             ),
             database_folder: None,
             limits: compose.limits()?,
+            overlays: self.overlays.clone(),
             observe: SERVICES.iter().filter_map(observe).collect(),
             cgroup: super::cgroup::Hierarchy::detect().version(),
         }))

@@ -5,7 +5,9 @@ pub mod cluster;
 pub mod command;
 pub mod compose;
 pub mod docker;
+pub mod lab;
 pub mod native;
+pub mod ports;
 pub mod process;
 
 use std::path::PathBuf;
@@ -53,8 +55,18 @@ pub struct Running {
     pub database_folder: Option<PathBuf>,
     /// What each service may use.
     pub limits: Vec<Limit>,
+    /// The Compose files that were laid over the repository's own.
+    pub overlays: Vec<PathBuf>,
     /// Where to observe what each service costs.
     pub observe: Vec<(String, Target)>,
     /// `v1`, `v2`, or `none` where no limits are set.
     pub cgroup: &'static str,
+}
+
+impl Running {
+    /// Which overlays the stack was started with, as a setting of a run, if any.
+    pub fn overlay_setting(&self) -> Option<(String, String)> {
+        let names: Vec<_> = self.overlays.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+        (!names.is_empty()).then(|| ("overlay".to_owned(), names.join(", ")))
+    }
 }

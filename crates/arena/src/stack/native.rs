@@ -1,7 +1,8 @@
 //! The stack as plain processes: a private PostgreSQL cluster, two instances and nginx below one data directory.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,9 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Entrance, Hierarchy};
+use super::cluster;
 use super::compose::{Compose, SERVICES};
+use super::lab::{self, Lab};
 use super::process::{self, Account};
 use super::{DATABASE_PORT, Engine, Running};
 use crate::observe::Target;
@@ -46,6 +49,8 @@ pub struct Options {
     pub database_port: Option<u16>,
     /// Hold the services to the limits of `docker-compose.yml`.
     pub limits: bool,
+    /// Compose files laid over `docker-compose.yml`.
+    pub overlays: Vec<PathBuf>,
     /// The contender's program.
     pub program: PathBuf,
 }
@@ -56,6 +61,26 @@ struct Settings {
     port: u16,
     database_port: u16,
     limits: Vec<Limit>,
+    overlays: Vec<PathBuf>,
+    lab: Option<LabSettings>,
+}
+
+/// The same for the lab, where it was started too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LabSettings {
+    ports: lab::Ports,
+    limits: Vec<Limit>,
+}
+
+impl Settings {
+    fn limit(&self, service: &str) -> Option<&Limit> {
+        let of_the_lab = self.lab.iter().flat_map(|lab| &lab.limits);
+        self.limits.iter().chain(of_the_lab).find(|limit| limit.service == service)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limits.iter().any(|limit| limit.cpus.is_some())
+    }
 }
 
 impl Native {
@@ -99,7 +124,7 @@ impl Native {
 
     fn describe(&self, settings: &Settings) -> Running {
         let found = process::find(&self.data);
-        let limited = settings.limits.iter().any(|limit| limit.cpus.is_some());
+        let limited = settings.is_limited();
         let observe = |service: &str| {
             let group = Target::Cgroup(format!("{}/{service}", self.group()));
             let process = found.main.get(service).and_then(|pid| u32::try_from(*pid).ok()).map(Target::Process);
@@ -108,13 +133,10 @@ impl Native {
         Running {
             engine: Engine::Native,
             url: format!("http://127.0.0.1:{}", settings.port),
-            database: format!(
-                "host={} port={} user=postgres password=rinha dbname=postgres",
-                self.data.join("run").display(),
-                settings.database_port
-            ),
+            database: self.database(settings, "postgres"),
             database_folder: Some(self.data.join("db")),
             limits: settings.limits.clone(),
+            overlays: settings.overlays.clone(),
             observe: SERVICES.iter().filter_map(|service| observe(service)).collect(),
             cgroup: if limited { self.hierarchy.version() } else { "none" },
         }
@@ -149,12 +171,14 @@ impl Native {
     }
 
     fn start_fresh(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
-        let compose = Compose::read(&workspace.path("docker-compose.yml"))?;
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &options.overlays)?;
         let account = Account::choose()?;
         let settings = Settings {
             port: options.port,
             database_port: choose_database_port(options.database_port)?,
-            limits: self.effective_limits(&compose, options.limits)?,
+            limits: self.effective_limits(compose.limits()?, options.limits),
+            overlays: options.overlays.clone(),
+            lab: None,
         };
         self.lay_out(account, &settings)?;
         self.create_cluster(account, &compose)?;
@@ -164,34 +188,38 @@ impl Native {
     }
 
     fn start_missing(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<Running> {
-        let compose = Compose::read(&workspace.path("docker-compose.yml"))?;
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
         let found = process::find(&self.data);
         let missing = |service: &str| !found.main.contains_key(service);
+        for service in SERVICES.into_iter().filter(|service| missing(service)) {
+            process::end_orphans(&self.data, service)?;
+        }
         if missing("db") {
+            self.remove_stale_locks(settings)?;
             self.start_database(account, &compose, settings)?;
         }
         for service in ["api1", "api2"].into_iter().filter(|service| missing(service)) {
             self.start_instance(service, account, &compose, settings)?;
         }
         for service in ["api1", "api2"] {
-            self.wait_for(service, || self.instance_is_ready(service))?;
+            let listen = self.instance_environment(service, &compose, settings)?.remove("PELEJA_LISTEN");
+            self.wait_for(service, || self.instance_is_ready(listen.as_deref().unwrap_or_default()))?;
         }
         if missing("nginx") {
-            self.start_nginx(workspace, account, settings)?;
+            self.start_nginx(workspace, account, &compose, settings)?;
         }
         self.wait_for("nginx", || is_healthy(settings.port))?;
         Ok(self.describe(settings))
     }
 
-    fn effective_limits(&self, compose: &Compose, wanted: bool) -> anyhow::Result<Vec<Limit>> {
-        let limits = compose.limits()?;
+    fn effective_limits(&self, limits: Vec<Limit>, wanted: bool) -> Vec<Limit> {
         let reason = match &self.hierarchy {
             Hierarchy::Absent(reason) => reason.as_str(),
             _ if !wanted => "--no-limits",
-            _ => return Ok(limits),
+            _ => return limits,
         };
         eprintln!("arena: no limits are set on the services: {reason}");
-        Ok(limits.into_iter().map(|limit| Limit { cpus: None, memory_bytes: None, ..limit }).collect())
+        limits.into_iter().map(|limit| Limit { cpus: None, memory_bytes: None, ..limit }).collect()
     }
 
     fn lay_out(&self, account: Account, settings: &Settings) -> anyhow::Result<()> {
@@ -199,6 +227,10 @@ impl Native {
         for folder in ["bin", "logs", "run", "nginx", "api1", "api2"] {
             account.create_folder(&self.data.join(folder))?;
         }
+        self.write_settings(settings)
+    }
+
+    fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {
         let text = serde_json::to_string(settings)?;
         fs::write(self.data.join("settings.json"), text).context("settings.json")
     }
@@ -217,16 +249,29 @@ impl Native {
         let password = self.data.join("run/password");
         fs::write(&password, environment.get("POSTGRES_PASSWORD").copied().unwrap_or("rinha"))?;
         nix::unistd::chown(&password, Some(account.uid), Some(account.gid))?;
-        let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("initdb"));
-        command.arg("-D").arg(&new).args(["-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]);
-        command.arg(format!("--pwfile={}", password.display()));
-        command.args(environment.get("POSTGRES_INITDB_ARGS").copied().unwrap_or_default().split_whitespace());
-        command.current_dir(&self.data);
-        process::prepare(&mut command, account, None);
-        let output = command.output().context("starting initdb")?;
+        let password_file = format!("--pwfile={}", password.display());
+        let own = ["--auth-local=trust", "--auth-host=scram-sha-256", &password_file];
+        let given = environment.get("POSTGRES_INITDB_ARGS").copied().unwrap_or_default().split_whitespace();
+        let programs = prerequisites::find(Tool::Postgres)?;
+        let made = cluster::initialize(&programs, &new, account, own.into_iter().chain(given));
         fs::remove_file(&password)?;
-        ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        made?;
         fs::rename(&new, self.data.join("db")).context("the new cluster")
+    }
+
+    /// With none of the database's processes left, its locks name a dead one, and a number that is in use all the same (by
+    /// a zombie, or anybody new) would keep PostgreSQL from starting.
+    fn remove_stale_locks(&self, settings: &Settings) -> anyhow::Result<()> {
+        let socket = format!("run/.s.PGSQL.{}.lock", settings.database_port);
+        for lock in ["db/postmaster.pid", &socket].map(|name| self.data.join(name)) {
+            match fs::remove_file(&lock) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| lock.display().to_string());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn start_database(&self, account: Account, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
@@ -248,22 +293,47 @@ impl Native {
         settings: &Settings,
     ) -> anyhow::Result<()> {
         let mut command = Command::new(self.data.join("bin/peleja"));
+        command.envs(self.instance_environment(service, compose, settings)?);
+        self.spawn(service, command, account, settings)
+    }
+
+    fn instance_environment(
+        &self,
+        service: &str,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<BTreeMap<String, String>> {
         let run = self.data.join("run").display().to_string();
-        for (name, value) in compose.environment(service)? {
+        let here = |(name, value): (&str, &str)| {
             let mut value = value.replace(DATABASE_SOCKETS, &run).replace(SOCKETS, &run);
             if name == "PELEJA_DATABASE" {
                 value.push_str(&format!(" port={}", settings.database_port));
             }
-            command.env(name, value);
-        }
-        self.spawn(service, command, account, settings)
+            (name.to_owned(), value)
+        };
+        Ok(compose.environment(service)?.into_iter().map(here).collect())
     }
 
-    fn start_nginx(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<()> {
+    fn start_nginx(
+        &self,
+        workspace: &Workspace,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
         let source = workspace.path("nginx.conf");
         let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
         for wanted in [LISTEN, SOCKETS] {
             ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
+        }
+        // An overlay may have the instances listen elsewhere.
+        let plain = Compose::read(&workspace.path("docker-compose.yml"), &[])?;
+        let mut text = text;
+        for service in ["api1", "api2"] {
+            let listens = |compose: &Compose| -> anyhow::Result<String> {
+                Ok(compose.environment(service)?.get("PELEJA_LISTEN").copied().unwrap_or_default().to_owned())
+            };
+            text = text.replace(&listens(&plain)?, &listens(compose)?);
         }
         let text = text
             .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
@@ -283,7 +353,7 @@ impl Native {
     }
 
     fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {
-        let limit = settings.limits.iter().find(|limit| limit.service == service && limit.cpus.is_some());
+        let limit = settings.limit(service).filter(|limit| limit.cpus.is_some());
         limit.map(|limit| self.hierarchy.create(&self.group(), limit)).transpose()
     }
 
@@ -302,10 +372,88 @@ impl Native {
         bail!("{service} {what}; the end of {}:\n{}", self.log(service).display(), tail(&self.log(service), 8));
     }
 
-    fn instance_is_ready(&self, service: &str) -> bool {
+    fn instance_is_ready(&self, listen: &str) -> bool {
         let mut command = Command::new(self.data.join("bin/peleja"));
-        command.arg("--check").env("PELEJA_LISTEN", format!("unix:{}/{service}.sock", self.data.join("run").display()));
+        command.arg("--check").env("PELEJA_LISTEN", listen);
         command.output().is_ok_and(|output| output.status.success())
+    }
+
+    /// What is known of the lab beside this stack, if it was started.
+    pub fn lab(&self) -> Option<Lab> {
+        let LabSettings { ports, limits } = self.settings()?.lab?;
+        let found = process::find(&self.data);
+        Some(Lab { ports, limits, running: lab::PARTS.iter().all(|part| found.main.contains_key(*part)) })
+    }
+
+    /// Starts the lab beside a stack that runs, over its database, and waits until each part works. Where some parts
+    /// run already, starts what is missing, with the ports and limits of the rest.
+    ///
+    /// # Errors
+    ///
+    /// If the stack does not run, a port is taken, or a part does not come up; the error names its log. What came up
+    /// stays up.
+    pub fn up_lab(&self, workspace: &Workspace, program: &Path, ports: lab::Ports) -> anyhow::Result<()> {
+        let account = Account::choose()?;
+        let mut settings = self.settings().context("the lab needs the stack's database, and the stack does not run")?;
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
+        let found = process::find(&self.data).main;
+        let missing: Vec<&str> = lab::PARTS.into_iter().filter(|part| !found.contains_key(*part)).collect();
+        if missing.len() == lab::PARTS.len() || settings.lab.is_none() {
+            let limits = lab::PARTS.iter().map(|part| compose.limit(part)).collect::<Result<_, _>>()?;
+            settings.lab = Some(LabSettings { ports, limits: self.effective_limits(limits, settings.is_limited()) });
+            self.write_settings(&settings)?;
+        }
+        for part in &missing {
+            ensure_port(part, &settings)?;
+        }
+        self.lay_out_lab(account, program)?;
+        self.run_lab(&["init"], &compose, &settings)?;
+        for part in &missing {
+            self.start_part(part, account, &compose, &settings)?;
+        }
+        for part in lab::PARTS {
+            self.wait_for(part, || self.run_lab(&["check", part], &compose, &settings).is_ok())?;
+        }
+        Ok(())
+    }
+
+    fn lay_out_lab(&self, account: Account, program: &Path) -> anyhow::Result<()> {
+        for part in lab::PARTS {
+            account.create_folder(&self.data.join(part))?;
+        }
+        // A program that runs cannot be written to; under another name first, it can be replaced.
+        let (new, own) = (self.data.join("bin/lab.new"), self.data.join("bin/lab"));
+        fs::copy(program, &new).with_context(|| format!("copying {}", program.display()))?;
+        fs::rename(&new, &own).with_context(|| own.display().to_string())
+    }
+
+    fn start_part(&self, part: &str, account: Account, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
+        let mut command = self.lab_command(compose, settings)?;
+        command.arg(part);
+        self.spawn(part, command, account, settings)
+    }
+
+    /// Runs a short command of the lab to its end.
+    fn run_lab(&self, words: &[&str], compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
+        let output = self.lab_command(compose, settings)?.args(words).output().context("starting the lab")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    }
+
+    /// The lab's program, told what `docker-compose.yml` tells it, and where things are on this machine.
+    fn lab_command(&self, compose: &Compose, settings: &Settings) -> anyhow::Result<Command> {
+        let mut command = Command::new(self.data.join("bin/lab"));
+        command.envs(compose.environment(lab::PARTS[0])?);
+        command.env("LAB_HOST", "localhost");
+        command.env("LAB_DATABASE_URL", self.database(settings, "lab"));
+        command.envs(settings.lab.iter().flat_map(|lab| lab.ports.environment()));
+        Ok(command)
+    }
+
+    fn database(&self, settings: &Settings, name: &str) -> String {
+        let sockets = self.data.join("run");
+        let port = settings.database_port;
+        format!("host={} port={port} user=postgres password=rinha dbname={name}", sockets.display())
     }
 
     /// A service's log.
@@ -324,9 +472,12 @@ impl Native {
         let main = |service: &str| found.main.get(service).copied();
         // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions
         // and writes a checkpoint on SIGINT.
-        for (services, signal) in
-            [(&["nginx"][..], Signal::SIGQUIT), (&["api1", "api2"], Signal::SIGTERM), (&["db"], Signal::SIGINT)]
-        {
+        for (services, signal) in [
+            (&lab::PARTS[..], Signal::SIGTERM),
+            (&["nginx"], Signal::SIGQUIT),
+            (&["api1", "api2"], Signal::SIGTERM),
+            (&["db"], Signal::SIGINT),
+        ] {
             let pids: Vec<i32> = services.iter().filter_map(|service| main(service)).collect();
             process::signal(pids.iter().copied(), signal);
             process::wait_until(STOP_PATIENCE, || self.ended(&pids));
@@ -349,9 +500,9 @@ impl Native {
     fn remove_files(&self, erase: bool) -> anyhow::Result<()> {
         // Only what `up` made: a data directory given by hand may hold other things too.
         let kept: &[&str] = if erase { &[] } else { &["db", "logs"] };
-        for folder in ["bin", "run", "nginx", "api1", "api2", "db.new", "db", "logs"] {
+        for folder in ["bin", "run", "nginx", "api1", "api2", "db.new", "db", "logs"].iter().chain(&lab::PARTS) {
             let path = self.data.join(folder);
-            if !kept.contains(&folder) && path.is_dir() {
+            if !kept.contains(folder) && path.is_dir() {
                 fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
             }
         }
@@ -367,6 +518,16 @@ impl Native {
 
 fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// A part of the lab needs its port.
+fn ensure_port(part: &str, settings: &Settings) -> anyhow::Result<()> {
+    match settings.lab.as_ref().and_then(|lab| lab.ports.of(part)) {
+        Some(port) if !port_is_free(port) => {
+            bail!("something else listens on port {port}; end it, or choose another with --{part}-port")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn choose_database_port(wanted: Option<u16>) -> anyhow::Result<u16> {

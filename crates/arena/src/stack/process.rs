@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
 
 use super::cgroup::Entrance;
 
-const PROGRAMS: [&str; 3] = ["postgres", "nginx", "peleja"];
+const PROGRAMS: [&str; 4] = ["postgres", "nginx", "peleja", "lab"];
 
 /// As whom the services run.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,7 @@ pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entranc
             entrance.join()?;
         }
         setsid()?;
+        keep_no_descriptors();
         raise_file_limit();
         if change_account {
             setgroups(&[])?;
@@ -90,6 +91,13 @@ pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entranc
     };
     // Between fork and exec only system calls are allowed, and these are nothing else.
     unsafe { command.pre_exec(before_program) };
+}
+
+/// A service outlives its caller by far: what the caller had open, a lock for instance, is none of its concern.
+fn keep_no_descriptors() {
+    // They go when the program starts, and not at once, for one of them tells the parent of a failure. A kernel older
+    // than 5.11 cannot do it, and the service then keeps them.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 /// nginx wants two descriptors for each request under way. Only root may raise the hard limit; as many as the machine
@@ -125,11 +133,32 @@ pub fn find(data: &Path) -> Found {
     let mut found = Found { all: members.iter().map(|(pid, _)| *pid).collect(), ..Found::default() };
     for (pid, service) in members {
         let child = parent_of(pid).is_some_and(|parent| found.all.contains(&parent));
-        if !child {
+        if !child && !is_helper(pid) {
             found.main.entry(service).or_insert(pid);
         }
     }
     found
+}
+
+/// Ends what a service's main process left behind when it was killed: it would be in the way of a new one.
+///
+/// # Errors
+///
+/// If something does not end.
+pub fn end_orphans(data: &Path, service: &str) -> anyhow::Result<()> {
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    let orphans = || find(&data).all.into_iter().filter(|pid| service_of(*pid, &data).as_deref() == Some(service));
+    signal(orphans(), Signal::SIGKILL);
+    let gone = wait_until(Duration::from_secs(10), || orphans().next().is_none());
+    ensure!(gone, "what {service} left behind does not end");
+    Ok(())
+}
+
+/// Whether a process is one that PostgreSQL or nginx started for itself, by the title that it has then; its parent may be
+/// gone.
+fn is_helper(pid: i32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    title.starts_with(b"postgres: ") || title.starts_with(b"nginx: worker")
 }
 
 fn service_of(pid: i32, data: &Path) -> Option<String> {
@@ -142,9 +171,19 @@ fn service_of(pid: i32, data: &Path) -> Option<String> {
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
+    state_and_parent(pid)?.1.parse().ok()
+}
+
+/// Whether a process still runs; one that ended and that nobody asked about does not.
+pub fn lives(pid: i32) -> bool {
+    state_and_parent(pid).is_some_and(|(state, _)| !["Z", "X"].contains(&state.as_str()))
+}
+
+fn state_and_parent(pid: i32) -> Option<(String, String)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, the program's name in parentheses, may hold anything; see proc_pid_stat(5).
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
 }
 
 /// Sends a signal to each; a process that is gone already is none of anyone's concern.
@@ -164,4 +203,27 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
         std::thread::sleep(Duration::from_millis(20));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_keeps_none_of_its_caller_s_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = File::create(folder.path().join("lock")).unwrap();
+        // As a shell hands it on.
+        nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        let account = Account { uid: Uid::effective(), gid: Gid::effective() };
+        let mut command = Command::new("sleep");
+        command.arg("10").current_dir(folder.path());
+        prepare(&mut command, account, None);
+        let mut child = command.spawn().unwrap();
+        let open = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+        let open: Vec<PathBuf> = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!open.contains(&folder.path().join("lock")), "{open:?}");
+    }
 }

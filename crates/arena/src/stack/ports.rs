@@ -1,0 +1,78 @@
+//! Local ports for a load that goes to containers.
+//!
+//! A port that a published one forwards to is reached from the host by way of Docker's proxy, which opens a connection to
+//! the container for each that it is given. When it closes one, Linux keeps its local port back for a minute, unless both
+//! ends are on the loopback device; of some 28,000 ports there are, the event's load takes more in a minute. With
+//! `tcp_tw_reuse` at 1 a port is free again after a second (see ip-sysctl in the kernel's documentation).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
+
+/// Ports are free again soon, until this is dropped.
+pub struct SoonFree {
+    path: PathBuf,
+    before: Option<String>,
+}
+
+impl SoonFree {
+    /// Sets the kernel so, where that is allowed and needed, and says so. Where it is not allowed, says what to do.
+    pub fn until_dropped() -> Self {
+        Self::at(Path::new(SETTING))
+    }
+
+    fn at(path: &Path) -> Self {
+        let before = fs::read_to_string(path).ok().filter(|value| value.trim() != "1");
+        let changed = before.filter(|before| match fs::write(path, "1") {
+            Ok(()) => {
+                eprintln!("arena: net.ipv4.tcp_tw_reuse is 1 instead of {} until the bout is over", before.trim());
+                true
+            }
+            Err(_) => {
+                eprintln!(
+                    "arena: with net.ipv4.tcp_tw_reuse at {} the load may run out of local ports on its way through \
+                     Docker's proxy; `sudo sysctl net.ipv4.tcp_tw_reuse=1` helps",
+                    before.trim()
+                );
+                false
+            }
+        });
+        Self { path: path.to_owned(), before: changed }
+    }
+}
+
+impl Drop for SoonFree {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // It was written a moment ago.
+            let _ = fs::write(&self.path, before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_is_as_before_in_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let value = || fs::read_to_string(file.path()).unwrap().trim().to_owned();
+        for before in ["2", "0", "1"] {
+            fs::write(file.path(), format!("{before}\n")).unwrap();
+            let ports = SoonFree::at(file.path());
+            assert_eq!(value(), "1");
+            drop(ports);
+            assert_eq!(value(), before);
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_not_there_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none");
+        drop(SoonFree::at(&path));
+        assert!(!path.exists());
+    }
+}
