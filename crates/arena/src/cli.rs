@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 use crate::stack::command;
-use crate::{analyze, bench, check, compare, experiment, fight, history, payloads, report, stress};
+use crate::{analyze, bench, check, compare, experiment, fight, history, payloads, report, stress, trial};
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -32,6 +32,8 @@ enum Command {
     Logs(command::LogsArgs),
     /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
     Bench(Box<bench::Args>),
+    /// Measure two ways to run the stack in turns, compare them, and show them side by side
+    Trial(trial::Args),
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
@@ -73,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Experiment(arguments) => experiment::run(arguments),
         Command::History(arguments) => history::run(arguments),
+        Command::Trial(arguments) => trial::run(&arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Report(arguments) => report::run(arguments),
     }

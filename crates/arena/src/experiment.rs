@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::run::Limit;
 use crate::stack::cgroup::Hierarchy;
 use crate::stack::cluster::Cluster;
+use crate::stack::lab;
 use crate::terminal;
 use crate::workspace::Workspace;
 
@@ -93,7 +94,8 @@ struct Bench {
 impl Bench {
     fn new(common: &Common) -> anyhow::Result<Self> {
         let workspace = Workspace::find()?;
-        let program = process::build(&workspace)?;
+        eprintln!("building the lab");
+        let program = lab::build(&workspace)?;
         let hierarchy = Hierarchy::detect();
         if let Hierarchy::Absent(reason) = &hierarchy {
             eprintln!("arena: the servers run without limits: {reason}");

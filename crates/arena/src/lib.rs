@@ -3,10 +3,12 @@
 //! Each command of the `arena` binary is a module with its arguments (`Args`) and a `run` function.
 
 pub mod analyze;
+pub mod base_url;
 pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod compare;
+pub mod costs;
 pub mod exit;
 pub mod experiment;
 pub mod fight;
@@ -24,5 +26,6 @@ pub mod run;
 pub mod stack;
 pub mod stress;
 pub mod terminal;
+pub mod trial;
 pub mod vocabulary;
 pub mod workspace;

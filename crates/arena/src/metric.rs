@@ -96,7 +96,7 @@ impl Metric {
                 (figure.read)(requests, run)
             }
             Subject::Service(service, figure) => {
-                let cost = if service == TOTAL { total(&run.services)? } else { cost_of(run, service)?.clone() };
+                let cost = if service == TOTAL { total_cost(&run.services)? } else { cost_of(run, service)?.clone() };
                 (figure.read)(&cost, run)
             }
         }
@@ -314,7 +314,7 @@ fn cost_of<'run>(run: &'run Run, service: &str) -> Option<&'run Cost> {
 }
 
 /// The sum over all services; a part that one of them lacks is absent.
-fn total(services: &[Cost]) -> Option<Cost> {
+pub(crate) fn total_cost(services: &[Cost]) -> Option<Cost> {
     let (first, rest) = services.split_first()?;
     let start = Cost { service: TOTAL.to_owned(), ..first.clone() };
     Some(rest.iter().fold(start, |sum, cost| Cost {
@@ -343,7 +343,8 @@ fn known() -> String {
     )
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
+/// Each of the names once, in the order in which they first come.
+pub(crate) fn distinct<Name: PartialEq>(names: impl Iterator<Item = Name>) -> Vec<Name> {
     let mut seen = Vec::new();
     for name in names {
         if !seen.contains(&name) {

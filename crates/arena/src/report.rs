@@ -24,6 +24,7 @@ mod chart;
 mod charts;
 mod distribution;
 mod facts;
+mod look;
 mod page;
 mod scale;
 mod spread;

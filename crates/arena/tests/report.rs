@@ -96,6 +96,50 @@ fn several_runs_stand_side_by_side_with_what_they_differ_in() {
 }
 
 #[test]
+fn sets_of_runs_share_a_colour_and_are_told_apart_by_dashes() {
+    let names = [("1", "TCP"), ("2", "Unix"), ("3", "TCP"), ("4", "Unix"), ("5", "TCP"), ("6", "Unix")];
+    let runs = names.map(|(id, label)| Run { label: Some(label.to_owned()), ..common::run(id, 20, 1.0) });
+    let page = page(&runs);
+
+    let headings = all(&page, ".runs thead th[class]");
+    let names: Vec<String> = headings.iter().map(text).collect();
+    assert_eq!(names, ["TCP #1", "Unix #1", "TCP #2", "Unix #2", "TCP #3", "Unix #3"]);
+    let looks = ["c0 d0", "c1 d0", "c0 d1", "c1 d1", "c0 d2", "c1 d2"];
+    assert!(headings.iter().zip(looks).all(|(heading, look)| heading.attr("class") == Some(look)));
+    for chart in all(&page, "figure.chart") {
+        let lines = within(&chart, "path.line[class*=' ']");
+        assert!(lines.iter().zip(looks).all(|(line, look)| line.attr("class") == Some(&format!("line {look}"))));
+    }
+}
+
+#[test]
+fn a_kind_and_a_service_look_alike_in_every_chart_of_every_page() {
+    let whole = common::run("one", 20, 1.0);
+    let mut part = whole.clone();
+    part.requests.retain(|requests| requests.kind == "search");
+    part.series.requests.retain(|kind, _| kind == "search");
+    part.services.retain(|cost| cost.service == "db");
+    part.series.services.retain(|service, _| service == "db");
+
+    let (whole, part) = (page(&[whole]), page(&[part]));
+    for (page, chart, line, look) in [
+        (&whole, "Requests a second", "search", "c2 d2"),
+        (&part, "Requests a second", "search", "c2 d2"),
+        (&part, "Response time by percentile", "search", "c2 d2"),
+        (&whole, "Memory by service", "db", "c3 d3"),
+        (&whole, "db", "CPUs used", "c3 d3"),
+        (&part, "db", "CPUs used", "c3 d3"),
+        (&part, "Requests in flight", "in flight", "c6 d0"),
+    ] {
+        let charts = all(page, "figure.chart");
+        let chart = charts.iter().find(|figure| text(&first(figure, "h3")) == chart).unwrap();
+        let entries = within(chart, ".legend li");
+        let entry = entries.iter().find(|entry| text(&first(entry, ".name")) == line).unwrap();
+        assert_eq!(entry.attr("class"), Some(look), "{line}");
+    }
+}
+
+#[test]
 fn hostile_text_stays_text() {
     let hostile = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)><style>*{display:none}</style>";
     let mut run = common::run("one", 5, 1.0);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::exit::Exit;
 use crate::random::Random;
-use crate::stress::{Row, Source};
+use crate::stress::{self, Row, Source};
 use process::{Ended, StressProcess};
 use statistics::{mean, percentile_95, rounded};
 
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<Exit> {
 
 async fn analyze(args: &Args) -> Result<Exit> {
     if !args.source.simulate {
-        args.source.target.check().await?;
+        stress::check(&args.source.target).await?;
     }
     // Before the first process: one that was started must not outlive a signal.
     let mut stop = Stop::new()?;

@@ -8,12 +8,13 @@ use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 
 use super::checks::Statuses;
-use super::entry::{Base, Entry};
+use super::entry::Entry;
 use super::plan::{Plan, Ramp};
 use super::rules::Strictness;
 use super::schedule::{Kind, Mix, Profile};
 use super::threshold::Threshold;
 use super::worker::Behaviour;
+use crate::base_url::BaseUrl;
 use crate::observe::{Target, parse_named};
 use crate::payloads::{self, Files};
 use crate::stack::PORT;
@@ -180,8 +181,8 @@ impl LoadArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct EntryArgs {
     /// Base URL of the server [default: that of the stack that runs, else http://127.0.0.1:9999]
-    #[arg(long, value_name = "URL", value_parser = Base::parse)]
-    pub url: Option<Base>,
+    #[arg(long, value_name = "URL")]
+    pub url: Option<BaseUrl>,
     /// In which words to speak
     #[arg(long, value_enum, default_value_t)]
     pub vocabulary: Vocabulary,
@@ -228,11 +229,11 @@ impl EntryArgs {
     /// The URL's host is not known.
     pub fn entry(&self, running: Option<&str>) -> anyhow::Result<Entry> {
         let usual = || running.map_or_else(|| format!("http://127.0.0.1:{PORT}"), str::to_owned);
-        let base = match &self.url {
+        let base: BaseUrl = match &self.url {
             Some(base) => base.clone(),
-            None => Base::parse(&usual()).map_err(anyhow::Error::msg).context("the running stack's URL")?,
+            None => usual().parse().map_err(anyhow::Error::msg).context("the running stack's URL")?,
         };
-        let at = |path: &Option<String>, usual: &str| format!("{}{}", base.path, path.as_deref().unwrap_or(usual));
+        let at = |path: &Option<String>, usual: &str| base.path(path.as_deref().unwrap_or(usual));
         Ok(Entry {
             address: base.resolve()?,
             people_path: at(&self.people_path, self.vocabulary.people_path()),
@@ -244,8 +245,8 @@ impl EntryArgs {
                 self.search_statuses.clone(),
                 self.invalid_search_statuses.clone(),
             ],
-            url: format!("http://{}{}", base.host, base.path),
-            host: base.host,
+            url: base.to_string(),
+            host: base.authority(),
         })
     }
 

@@ -35,9 +35,10 @@ use signal_hook::{consts, flag};
 pub use args::Args;
 
 use crate::exit::Exit;
-use crate::observe::Observer;
+use crate::observe::{self, Observer};
 use crate::run::{Limit, Outcome, Run, Settings};
-use crate::stack::Running;
+use crate::stack::ports::SoonFree;
+use crate::stack::{Engine, Running};
 use crate::workspace::Workspace;
 use crate::{history, machine};
 use connection::Dialer;
@@ -61,6 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let plan = args.load.plan()?;
     let stage = Stage::set(args, &workspace)?;
+    let _ports = stage.is_docker().then(SoonFree::until_dropped);
     let stop = interruption()?;
     allow_many_sockets();
     go_first();
@@ -74,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let most_lag = Duration::from_millis(args.load.max_lag);
     let driving = Driving { intervals: args.hdr_log.is_some(), most_lag, stop: &stop };
     let driven = drive(&plan, &mut worker, &driving);
-    let (services, service_series) = observer.stop();
+    let (services, service_series) = observer.stop().whole();
     let driven = driven?;
 
     let census = stage.count(&driven, feed.ceiling(worker.creates()))?;
@@ -88,7 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     run.machine = machine::describe(stage.stack.as_ref().map_or("none", |stack| stack.cgroup));
     run.people = census.map(|census| census.people);
     run.services = services;
-    run.series.services = outcome::in_step(service_series, run.series.in_flight.len());
+    run.series.services = observe::in_step(service_series, run.series.in_flight.len());
     run.verdict = outcome::judge(&driven, &run.requests, census.as_ref());
     publish(args, &run, &driven)
 }
@@ -142,7 +144,11 @@ impl Stage {
         Ok(Self { entry, stack, before })
     }
 
-    fn targets(&self, args: &Args) -> Vec<(String, crate::observe::Target)> {
+    fn is_docker(&self) -> bool {
+        self.stack.as_ref().is_some_and(|stack| stack.engine == Engine::Docker)
+    }
+
+    fn targets(&self, args: &Args) -> Vec<(String, observe::Target)> {
         let own = self.stack.iter().flat_map(|stack| stack.observe.clone());
         own.chain(args.observe.clone()).collect()
     }
@@ -161,6 +167,8 @@ impl Stage {
     }
 
     fn settings(&self, args: &Args, plan: &Plan) -> Settings {
+        let mut more = args.load.more(self.before);
+        more.extend(self.stack.as_ref().and_then(Running::overlay_setting));
         Settings {
             engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
             vocabulary: args.entry.vocabulary.name().to_owned(),
@@ -168,7 +176,7 @@ impl Stage {
             target: self.entry.url.clone(),
             rate_factor: args.load.rate_factor,
             duration_factor: args.load.duration_factor,
-            more: args.load.more(self.before),
+            more,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The judgement over a run, and the one table that shows it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::drive::Driven;
@@ -9,8 +8,9 @@ use super::judge::Validity;
 use super::monitor::Monitor;
 use super::probe;
 use super::schedule::Kind;
-use crate::metric::{Unit, grouped};
-use crate::run::{Cost, Limit, Outcome, People, Requests, Run, ServiceSeries, Verdict};
+use crate::costs;
+use crate::metric::grouped;
+use crate::run::{Outcome, People, Requests, Run, Verdict};
 use crate::terminal;
 
 /// How long a count may lag behind the last 201 before people are given up as lost.
@@ -112,16 +112,6 @@ fn failures(requests: &Requests) -> impl Iterator<Item = String> + '_ {
     failures.iter().map(move |(reason, failed)| format!("{} of {count} {kind}: {reason}", grouped(*failed as f64)))
 }
 
-/// Brings the series of services to the length of the others.
-pub fn in_step(mut services: BTreeMap<String, ServiceSeries>, seconds: usize) -> BTreeMap<String, ServiceSeries> {
-    for series in services.values_mut() {
-        series.cpus.resize(seconds, 0.0);
-        series.throttled_periods.resize(seconds, 0);
-        series.memory_bytes.resize(seconds, 0);
-    }
-    services
-}
-
 /// The run as text for people: the verdict, times by kind, what services cost, the score, and what the driver says of
 /// itself.
 pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
@@ -219,35 +209,10 @@ fn steps(run: &Run) -> String {
 }
 
 fn costs(run: &Run) -> String {
-    let headings = ["service", "CPU s", "CPU ms/1,000", "of limit", "throttled", "waited s", "peak memory", "written"];
-    let mut table = terminal::plain_table(&headings);
-    terminal::align_right(&mut table, 1..headings.len());
-    for cost in &run.services {
-        let limit = run.budget.iter().find(|limit| limit.service == cost.service);
-        table.add_row(cost_row(cost, limit, run));
-    }
+    let mut table = terminal::plain_table(&costs::HEADINGS);
+    terminal::align_right(&mut table, 1..costs::COLUMNS);
+    table.add_rows(costs::rows(run));
     table.to_string()
-}
-
-fn cost_row(cost: &Cost, limit: Option<&Limit>, run: &Run) -> [String; 8] {
-    let unknown = || "-".to_owned();
-    let bytes = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| Unit::Bytes.show(bytes as f64));
-    let share =
-        limit.and_then(|limit| limit.cpus).map(|cpus| 100.0 * cost.cpu_seconds / (cpus * run.seconds.max(1e-9)));
-    let throttled = match (cost.throttled_periods, cost.periods) {
-        (Some(throttled), Some(periods)) => format!("{throttled}/{periods}"),
-        _ => unknown(),
-    };
-    [
-        cost.service.clone(),
-        format!("{:.2}", cost.cpu_seconds),
-        grouped(1e6 * cost.cpu_seconds / run.request_count().max(1) as f64),
-        share.map_or_else(unknown, |share| format!("{share:.0} %")),
-        throttled,
-        cost.throttled_seconds.map_or_else(unknown, |waited| format!("{waited:.2}")),
-        bytes(cost.memory_peak_bytes),
-        bytes(cost.disk_write_bytes),
-    ]
 }
 
 fn score(people: &People) -> String {
@@ -276,6 +241,8 @@ fn driver(run: &Run, monitor: &Monitor, validity: Validity) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn requests(failures: &[(&str, u64)]) -> Vec<Requests> {

@@ -1,6 +1,6 @@
 //! A comparison for people.
 
-use comfy_table::Table;
+use std::ops::Range;
 
 use super::{Comparison, Difference, Judgement, Method};
 use crate::terminal::{self, align_right, one_line};
@@ -8,7 +8,8 @@ use crate::terminal::{self, align_right, one_line};
 /// For a terminal.
 pub(super) fn text(comparison: &Comparison, shown: &[&Difference]) -> String {
     let mut table = terminal::plain_table(&HEADINGS);
-    fill(&mut table, shown, judgement);
+    align_right(&mut table, NUMBERS);
+    table.add_rows(rows(shown, judgement));
     let parts = [
         lines("warning: ", &comparison.notes.warnings),
         format!("base  {}\nnew   {}\n", comparison.base.join(", "), comparison.new.join(", ")),
@@ -22,11 +23,11 @@ pub(super) fn text(comparison: &Comparison, shown: &[&Difference]) -> String {
 
 /// For a pull request.
 pub(super) fn markdown(comparison: &Comparison, shown: &[&Difference]) -> String {
-    let mut table = terminal::markdown_table(&HEADINGS);
-    fill(&mut table, shown, |difference| match difference.judgement {
+    let rows = rows(shown, |difference| match difference.judgement {
         Judgement::Better | Judgement::Worse => format!("**{}**", judgement(difference)),
         _ => judgement(difference),
     });
+    let table = terminal::markdown(&HEADINGS, rows, NUMBERS);
     let parts = [
         lines("> **Warning:** ", &comparison.notes.warnings),
         format!("Base: {}. New: {}.\n", code(&comparison.base), code(&comparison.new)),
@@ -40,19 +41,22 @@ pub(super) fn markdown(comparison: &Comparison, shown: &[&Difference]) -> String
 
 const HEADINGS: [&str; 6] = ["figure", "base", "new", "change", "95 % interval", ""];
 
-fn fill(table: &mut Table, shown: &[&Difference], judgement: impl Fn(&Difference) -> String) {
-    align_right(table, 1..5);
-    for difference in shown {
+/// Those columns that hold numbers.
+const NUMBERS: Range<usize> = 1..5;
+
+fn rows(shown: &[&Difference], judgement: impl Fn(&Difference) -> String) -> Vec<[String; HEADINGS.len()]> {
+    let row = |difference: &&Difference| {
         let unit = difference.of_unit;
-        table.add_row([
+        [
             one_line(&difference.metric),
             unit.show(difference.base),
             unit.show(difference.new),
             change(difference),
             interval(difference),
             judgement(difference),
-        ]);
-    }
+        ]
+    };
+    shown.iter().map(row).collect()
 }
 
 /// The change as a percentage where there is one, else in the figure's unit.

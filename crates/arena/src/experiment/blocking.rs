@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Table> {
         ),
         columns: COLUMNS.to_vec(),
         rows,
-        lesson: "The database sets the pace of both. What differs is the price of waiting: threads, memory, context switches, and everybody else who needs a thread.".into(),
+        lesson: "A slow database sets the pace of both sides; what differs is the price of waiting: threads, CPU, context switches, and everybody else who needs a thread.".into(),
         complaints,
     })
 }

@@ -1,7 +1,7 @@
 //! The lab's processes, held to a limit and watched while they work.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,24 +14,9 @@ use nix::unistd::{Gid, Uid};
 use super::Bench;
 use crate::stack::cgroup::Hierarchy;
 use crate::stack::process::{Account, prepare};
-use crate::workspace::Workspace;
 
 /// Time between two looks at a server.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// Builds the lab and tells where its program is.
-pub(super) fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    eprintln!("building the lab");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(workspace.root())
-        .args(["build", "--quiet", "--profile", "tool", "--locked", "--package", "lab", "--bin", "lab"])
-        .status()
-        .context("starting cargo")?;
-    ensure!(status.success(), "the lab does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.path("target"), PathBuf::from);
-    Ok(workspace.root().join(target).join("tool/lab"))
-}
 
 /// Runs a command of the lab to its end.
 pub(super) fn finish(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {

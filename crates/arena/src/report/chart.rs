@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use maud::{Markup, html};
 
-use super::scale::Scale;
+use super::{look::Look, scale::Scale};
 use crate::metric::{grouped, measured};
 
 /// Units of the drawing in each direction.
@@ -49,8 +49,7 @@ pub(super) struct Across {
 /// One line, with a value for each point.
 pub(super) struct Line {
     pub(super) name: String,
-    /// Which of the styles, so that a run or a kind looks alike in every chart.
-    pub(super) style: usize,
+    pub(super) look: Look,
     pub(super) values: Vec<Option<f64>>,
     /// What the legend says of it.
     pub(super) note: String,
@@ -61,14 +60,14 @@ pub(super) struct Line {
 /// A level that the lines should stay below.
 pub(super) struct Limit {
     pub(super) name: String,
-    pub(super) style: usize,
+    pub(super) look: Look,
     pub(super) value: f64,
 }
 
 /// Points where something happened, as a row of ticks on the floor of the chart.
 pub(super) struct Marks {
     pub(super) name: String,
-    pub(super) style: usize,
+    pub(super) look: Look,
     pub(super) values: Vec<u64>,
     pub(super) note: String,
 }
@@ -103,13 +102,13 @@ impl Chart {
         html! {
             ul.legend {
                 @for line in &self.lines {
-                    li.{ "s" (line.style) } { (key("line")) span.name { (line.name) } " " span.value data-note=(line.note) { (line.note) } }
+                    li.{ (line.look) } { (key("line")) span.name { (line.name) } " " span.value data-note=(line.note) { (line.note) } }
                 }
                 @for marks in &self.marks {
-                    li.{ "s" (marks.style) } { (key("mark")) span.name { (marks.name) } " " span.value data-note=(marks.note) { (marks.note) } }
+                    li.{ (marks.look) } { (key("mark")) span.name { (marks.name) } " " span.value data-note=(marks.note) { (marks.note) } }
                 }
                 @for limit in &self.limits {
-                    li.{ "s" (limit.style) } { (key("limit")) span.name { (limit.name) } " " span.level { (with_unit(limit.value, self.unit)) } }
+                    li.{ (limit.look) } { (key("limit")) span.name { (limit.name) } " " span.level { (with_unit(limit.value, self.unit)) } }
                 }
             }
         }
@@ -120,17 +119,17 @@ impl Chart {
             svg viewBox={ "0 0 " (SIZE) " " (SIZE) } preserveAspectRatio="none" aria-hidden="true" {
                 path.grid d=(self.grid()) {}
                 @for (row, marks) in self.marks.iter().enumerate() {
-                    path.{ "mark s" (marks.style) } d=(self.ticks_of(marks, row)) {}
+                    path.{ "mark " (marks.look) } d=(self.ticks_of(marks, row)) {}
                 }
                 @for limit in &self.limits {
                     @if let Some(at) = self.y.position(limit.value) {
-                        path.{ "limit s" (limit.style) } d={ "M0 " (height(at)) "H" (SIZE) } {}
+                        path.{ "limit " (limit.look) } d={ "M0 " (height(at)) "H" (SIZE) } {}
                     }
                 }
                 @for line in &self.lines {
-                    @if line.area { path.{ "area s" (line.style) } d=(self.area(line)) {} }
-                    path.{ "line s" (line.style) } d=(self.path(line)) {}
-                    path.{ "dot s" (line.style) } d=(self.dots(line)) {}
+                    @if line.area { path.{ "area " (line.look) } d=(self.area(line)) {} }
+                    path.{ "line " (line.look) } d=(self.path(line)) {}
+                    path.{ "dot " (line.look) } d=(self.dots(line)) {}
                 }
             }
         }

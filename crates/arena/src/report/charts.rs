@@ -3,10 +3,15 @@
 
 use super::{
     chart::{Across, Chart, Limit, Line, Marks, with_suffix},
-    distribution, scale,
+    distribution,
+    look::Look,
+    scale,
     scale::Scale,
 };
-use crate::run::{Percentiles, RequestSeries, Requests, Run, ServiceSeries};
+use crate::{
+    metric::distinct,
+    run::{Percentiles, RequestSeries, Requests, Run, ServiceSeries},
+};
 
 /// Points that a chart over time has at most; longer runs are drawn in steps of several seconds.
 const MOST_POINTS: usize = 600;
@@ -18,9 +23,15 @@ const HEADROOM: f64 = 1.05;
 pub(super) struct Runs<'a> {
     pub(super) all: &'a [Run],
     pub(super) names: Vec<String>,
+    looks: Vec<Look>,
 }
 
-impl Runs<'_> {
+impl<'a> Runs<'a> {
+    /// The runs of a page, in order.
+    pub(super) fn new(all: &'a [Run]) -> Self {
+        Self { all, names: names(all), looks: Look::of_runs(all) }
+    }
+
     pub(super) fn single(&self) -> Option<&Run> {
         match self.all {
             [run] => Some(run),
@@ -28,8 +39,21 @@ impl Runs<'_> {
         }
     }
 
-    pub(super) fn named(&self) -> impl Iterator<Item = (usize, &str, &Run)> {
-        self.names.iter().zip(self.all).enumerate().map(|(nth, (name, run))| (nth, name.as_str(), run))
+    pub(super) fn named(&self) -> impl Iterator<Item = (Look, &str, &Run)> {
+        let named = self.names.iter().zip(self.all).zip(&self.looks);
+        named.map(|((name, run), look)| (*look, name.as_str(), run))
+    }
+
+    /// The kinds of any run, each with its look.
+    pub(super) fn kinds_with_looks(&self) -> impl Iterator<Item = (Look, &str)> {
+        let kinds = self.kinds();
+        kinds.clone().into_iter().map(move |kind| (Look::of_kind(kind, &kinds), kind))
+    }
+
+    /// The services of any run, each with its look.
+    fn services_with_looks(&self) -> impl Iterator<Item = (Look, &str)> {
+        let services = self.services();
+        services.clone().into_iter().map(move |service| (Look::of_service(service, &services), service))
     }
 
     /// Kinds of requests of any run, in the order in which they come.
@@ -84,8 +108,9 @@ pub(super) fn distributions(runs: &Runs) -> Vec<Chart> {
     let about = "How long that share of the requests took at most; each step to the right leaves a tenth of them";
     let mut charts: Vec<Chart> = match runs.single() {
         Some(run) => {
-            let named = run.requests.iter().enumerate().map(|(style, kind)| (style, kind.kind.clone(), kind)).collect();
-            vec![distribution("Response time by percentile".to_owned(), about, named)]
+            let kinds = runs.kinds();
+            let named = run.requests.iter().map(|kind| (Look::of_kind(&kind.kind, &kinds), kind.kind.clone(), kind));
+            vec![distribution("Response time by percentile".to_owned(), about, named.collect())]
         }
         None => runs.kinds().into_iter().map(|kind| distribution_by_run(runs, kind, about)).collect(),
     };
@@ -97,7 +122,7 @@ pub(super) fn distributions(runs: &Runs) -> Vec<Chart> {
 /// CPU of each service against its limit.
 pub(super) fn cpu(runs: &Runs) -> Vec<Chart> {
     let time = Time::of(runs.all);
-    let mut charts: Vec<Chart> = runs.services().into_iter().map(|service| cpu_of(runs, &time, service)).collect();
+    let mut charts: Vec<Chart> = runs.services_with_looks().map(|service| cpu_of(runs, &time, service)).collect();
     charts.retain(Chart::says_anything);
     charts
 }
@@ -108,10 +133,9 @@ pub(super) fn memory(runs: &Runs) -> Vec<Chart> {
     let megabytes =
         |series: &ServiceSeries| series.memory_bytes.iter().map(|bytes| Some(*bytes as f64 / 1e6)).collect();
     let by_service = |run: &Run| {
-        let lines = runs.services().into_iter().enumerate();
-        lines
-            .filter_map(|(style, service)| {
-                Some((style, service.to_owned(), megabytes(run.series.services.get(service)?)))
+        runs.services_with_looks()
+            .filter_map(|(look, service)| {
+                Some((look, service.to_owned(), megabytes(run.series.services.get(service)?)))
             })
             .collect()
     };
@@ -121,8 +145,8 @@ pub(super) fn memory(runs: &Runs) -> Vec<Chart> {
             .services()
             .into_iter()
             .map(|service| {
-                let lines = runs.named().filter_map(|(style, name, run)| {
-                    Some((style, name.to_owned(), megabytes(run.series.services.get(service)?)))
+                let lines = runs.named().filter_map(|(look, name, run)| {
+                    Some((look, name.to_owned(), megabytes(run.series.services.get(service)?)))
                 });
                 time.memory(format!("Memory of {service}"), lines.collect())
             })
@@ -134,8 +158,8 @@ pub(super) fn memory(runs: &Runs) -> Vec<Chart> {
 
 type Statistic = (&'static str, &'static str, fn(&RequestSeries) -> &Vec<f64>);
 
-/// Style, name and values of a line.
-type Named = (usize, String, Vec<Option<f64>>);
+/// Look, name and values of a line.
+type Named = (Look, String, Vec<Option<f64>>);
 
 /// The axis of seconds that all runs of a page share.
 struct Time {
@@ -183,11 +207,11 @@ impl Time {
     }
 
     /// A line of one point a step; its legend tells the highest.
-    fn line(&self, (style, name, seconds): Named, reduce: Reduce, word: &str, unit: &str) -> Line {
+    fn line(&self, (look, name, seconds): Named, reduce: Reduce, word: &str, unit: &str) -> Line {
         let values: Vec<Option<f64>> = seconds.chunks(self.step).map(|chunk| reduce.apply(chunk)).collect();
         let most = values.iter().flatten().copied().reduce(f64::max);
         let note = most.map_or_else(String::new, |most| format!("{word} {}", with_suffix(most, unit)));
-        Line { name, style, values, note, area: false }
+        Line { name, look, values, note, area: false }
     }
 }
 
@@ -217,17 +241,13 @@ impl Chart {
 fn rate(runs: &Runs, time: &Time, title: &str, about: &str, read: fn(&RequestSeries) -> &Vec<u64>) -> Chart {
     let numbers = |counts: &Vec<u64>| counts.iter().map(|count| Some(*count as f64)).collect::<Vec<_>>();
     let named: Vec<Named> = match runs.single() {
-        Some(run) => {
-            let kinds = runs.kinds().into_iter().enumerate();
-            kinds
-                .filter_map(|(style, kind)| {
-                    Some((style, kind.to_owned(), numbers(read(run.series.requests.get(kind)?))))
-                })
-                .collect()
-        }
+        Some(run) => runs
+            .kinds_with_looks()
+            .filter_map(|(look, kind)| Some((look, kind.to_owned(), numbers(read(run.series.requests.get(kind)?)))))
+            .collect(),
         None => runs
             .named()
-            .map(|(style, name, run)| (style, name.to_owned(), sum(run.series.requests.values().map(read))))
+            .map(|(look, name, run)| (look, name.to_owned(), sum(run.series.requests.values().map(read))))
             .collect(),
     };
     let lines: Vec<Line> = named.into_iter().map(|named| time.line(named, Reduce::Mean, "peak", "/s")).collect();
@@ -236,9 +256,9 @@ fn rate(runs: &Runs, time: &Time, title: &str, about: &str, read: fn(&RequestSer
 }
 
 fn in_flight(runs: &Runs, time: &Time) -> Chart {
-    let named = runs.named().map(|(style, name, run)| {
-        let name = if runs.single().is_some() { "in flight" } else { name };
-        (style, name.to_owned(), run.series.in_flight.iter().map(|count| Some(*count as f64)).collect())
+    let named = runs.named().map(|(look, name, run)| {
+        let (look, name) = if runs.single().is_some() { (Look::NEUTRAL, "in flight") } else { (look, name) };
+        (look, name.to_owned(), run.series.in_flight.iter().map(|count| Some(*count as f64)).collect())
     });
     let lines: Vec<Line> = named.map(|named| time.line(named, Reduce::Most, "peak", "")).collect();
     let y = Scale::linear(values(&lines));
@@ -249,17 +269,15 @@ fn times_by_kind(runs: &Runs, time: &Time, statistic: Statistic) -> Chart {
     let (title, about, read) = statistic;
     let series = runs.single().map(|run| &run.series.requests);
     let named = runs
-        .kinds()
-        .into_iter()
-        .enumerate()
-        .filter_map(|(style, kind)| Some((style, kind.to_owned(), answered(series?.get(kind)?, read))));
+        .kinds_with_looks()
+        .filter_map(|(look, kind)| Some((look, kind.to_owned(), answered(series?.get(kind)?, read))));
     times(time, title.to_owned(), about, named.collect())
 }
 
 fn times_by_run(runs: &Runs, time: &Time, (title, about, read): Statistic, kind: &str) -> Chart {
-    let named = runs.named().filter_map(|(style, name, run)| {
-        Some((style, name.to_owned(), answered(run.series.requests.get(kind)?, read)))
-    });
+    let named = runs
+        .named()
+        .filter_map(|(look, name, run)| Some((look, name.to_owned(), answered(run.series.requests.get(kind)?, read))));
     times(time, format!("{title}: {kind}"), about, named.collect())
 }
 
@@ -276,20 +294,20 @@ fn answered(series: &RequestSeries, read: fn(&RequestSeries) -> &Vec<f64>) -> Ve
 }
 
 fn distribution_by_run(runs: &Runs, kind: &str, about: &str) -> Chart {
-    let named = runs.named().filter_map(|(style, name, run)| {
+    let named = runs.named().filter_map(|(look, name, run)| {
         let requests = run.requests.iter().find(|requests| requests.kind == kind)?;
-        Some((style, name.to_owned(), requests))
+        Some((look, name.to_owned(), requests))
     });
     distribution(format!("Response time by percentile: {kind}"), about, named.collect())
 }
 
-fn distribution(title: String, about: &str, named: Vec<(usize, String, &Requests)>) -> Chart {
+fn distribution(title: String, about: &str, named: Vec<(Look, String, &Requests)>) -> Chart {
     let most = named.iter().map(|(_, _, requests)| requests.count).max().unwrap_or_default();
     let percentiles = distribution::percentiles(most);
-    let line = |(style, name, requests): (usize, String, &Requests)| {
+    let line = |(look, name, requests): (Look, String, &Requests)| {
         let max = requests.response_time(|times: &Percentiles| times.max);
         let note = max.map_or_else(String::new, |max| format!("max {}", with_suffix(max, "ms")));
-        Line { name, style, values: distribution::times(requests, &percentiles), note, area: false }
+        Line { name, look, values: distribution::times(requests, &percentiles), note, area: false }
     };
     let lines: Vec<Line> = named.into_iter().map(line).collect();
     Chart {
@@ -305,22 +323,22 @@ fn distribution(title: String, about: &str, named: Vec<(usize, String, &Requests
     }
 }
 
-fn cpu_of(runs: &Runs, time: &Time, service: &str) -> Chart {
+fn cpu_of(runs: &Runs, time: &Time, (own, service): (Look, &str)) -> Chart {
     let single = runs.single().is_some();
     let mut lines = Vec::new();
     let mut limits: Vec<Limit> = Vec::new();
     let mut marks = Vec::new();
-    for (style, name, run) in runs.named() {
+    for (look, name, run) in runs.named() {
         let Some(series) = run.series.services.get(service) else { continue };
         let cpus = series.cpus.iter().map(|cpus| Some(*cpus)).collect();
-        let line_name = if single { "CPUs used" } else { name };
-        let line = time.line((style, line_name.to_owned(), cpus), Reduce::Mean, "peak", "");
+        let (look, line_name) = if single { (own, "CPUs used") } else { (look, name) };
+        let line = time.line((look, line_name.to_owned(), cpus), Reduce::Mean, "peak", "");
         lines.push(Line { area: single, ..line });
         let limit = run.budget.iter().find(|limit| limit.service == service).and_then(|limit| limit.cpus);
         if let Some(value) = limit.filter(|value| limits.iter().all(|known| known.value != *value)) {
             limits.push(Limit {
                 name: if single { "limit".to_owned() } else { format!("limit, {name}") },
-                style,
+                look,
                 value,
             });
         }
@@ -328,7 +346,7 @@ fn cpu_of(runs: &Runs, time: &Time, service: &str) -> Chart {
         let seconds = series.throttled_periods.iter().filter(|periods| **periods > 0).count();
         if seconds > 0 {
             let name = if single { "throttled periods".to_owned() } else { format!("throttled periods, {name}") };
-            marks.push(Marks { name, style, values, note: format!("in {seconds} s") });
+            marks.push(Marks { name, look, values, note: format!("in {seconds} s") });
         }
     }
     if let [limit] = limits.as_mut_slice() {
@@ -369,12 +387,13 @@ fn length(run: &Run) -> usize {
     requests.chain(services).chain([run.series.in_flight.len()]).max().unwrap_or_default()
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = Vec::new();
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
-        }
-    }
-    seen
+/// A label where no other run of the page has the same, else the label with a number; the id where there is no label.
+fn names(runs: &[Run]) -> Vec<String> {
+    let alike = |runs: &[Run], run: &Run| runs.iter().filter(|other| other.label == run.label).count();
+    let name = |(nth, run): (usize, &Run)| match &run.label {
+        None => run.id.clone(),
+        Some(label) if alike(runs, run) == 1 => label.clone(),
+        Some(label) => format!("{label} #{}", alike(&runs[..nth], run) + 1),
+    };
+    runs.iter().enumerate().map(name).collect()
 }

@@ -15,7 +15,7 @@ pub(super) fn costs(runs: &Runs) -> Markup {
     let lines: Vec<(usize, &str, &Run, &str)> = runs
         .services()
         .into_iter()
-        .flat_map(|service| runs.named().map(move |(nth, name, run)| (nth, name, run, service)))
+        .flat_map(|service| runs.named().enumerate().map(move |(nth, (_, name, run))| (nth, name, run, service)))
         .filter(|(_, _, run, service)| run.services.iter().any(|cost| cost.service == *service))
         .collect();
     let most =

@@ -22,7 +22,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// The page of at least one run.
 pub(super) fn page(all: &[Run]) -> Markup {
-    let runs = Runs { all, names: names(all) };
+    let runs = Runs::new(all);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -130,13 +130,6 @@ fn title(runs: &Runs) -> String {
 
 fn documents(runs: &Runs) -> String {
     runs.all.iter().map(|run| format!("{}.json", run.id)).collect::<Vec<_>>().join(", ")
-}
-
-/// A label where no other run of the page has the same, else the id.
-fn names(runs: &[Run]) -> Vec<String> {
-    let unique = |label: &String| runs.iter().filter(|run| run.label.as_ref() == Some(label)).count() == 1;
-    let name = |run: &Run| run.label.clone().filter(unique).unwrap_or_else(|| run.id.clone());
-    runs.iter().map(name).collect()
 }
 
 fn date(started: &str) -> String {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{charts::Runs, scale::Scale};
+use super::{charts::Runs, look::Look, scale::Scale};
 use crate::{
     metric::{grouped, measured},
     run::{Percentiles, Requests},
@@ -27,7 +27,7 @@ pub(super) fn spread(runs: &Runs) -> Markup {
             }
             div.rows aria-hidden="true" {
                 @for row in &rows {
-                    @if row.run.is_some() && row.style == 0 { p.kind { (row.kind) } }
+                    @if row.is_first { p.kind { (row.kind) } }
                     (row.draw(scale))
                 }
                 div.axis { span {} div { @for tick in scale.ticks() { @if let Some(at) = scale.position(tick) {
@@ -45,7 +45,9 @@ struct Row<'a> {
     kind: &'a str,
     /// Name of the run, where there are several.
     run: Option<&'a str>,
-    style: usize,
+    look: Look,
+    /// Whether it is the first of several rows of its kind.
+    is_first: bool,
     requests: &'a Requests,
 }
 
@@ -55,7 +57,7 @@ impl Row<'_> {
         let at = |value: f64| scale.position(value).unwrap_or_default();
         let sent = self.requests.count > 0;
         html! {
-            div.{ "row s" (self.style) } {
+            div.{ "row " (self.look) } {
                 span.label { (self.run.unwrap_or(self.kind)) }
                 div.track {
                     @if sent {
@@ -72,14 +74,16 @@ impl Row<'_> {
 
 fn rows<'a>(runs: &'a Runs<'a>) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
-    for (nth_kind, kind) in runs.kinds().into_iter().enumerate() {
-        for (nth_run, name, run) in runs.named() {
+    for (look_of_kind, kind) in runs.kinds_with_looks() {
+        let before = rows.len();
+        for (look_of_run, name, run) in runs.named() {
             let single = runs.single().is_some();
             let found = run.requests.iter().find(|requests| requests.kind == kind);
             rows.extend(found.map(|requests| Row {
                 kind,
                 run: (!single).then_some(name),
-                style: if single { nth_kind } else { nth_run },
+                look: if single { look_of_kind } else { look_of_run },
+                is_first: !single && rows.len() == before,
                 requests,
             }));
         }
@@ -114,7 +118,7 @@ fn table(runs: &Runs, rows: &[Row]) -> Markup {
                     @for (name, _) in COLUMNS { th scope="col" { (name) } }
                     @if with_service { th scope="col" { "service p50" } th scope="col" { "service p99" } }
                 } }
-                tbody { @for row in rows { tr.first[row.run.is_some() && row.style == 0] {
+                tbody { @for row in rows { tr.first[row.is_first] {
                     th scope="row" { (row.kind) }
                     @if let Some(run) = row.run { td.text { (run) } }
                     td { (grouped(row.requests.count as f64)) }

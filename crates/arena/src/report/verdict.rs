@@ -159,8 +159,8 @@ fn side_by_side(runs: &Runs) -> Markup {
             table.runs {
                 thead { tr {
                     th scope="col" { "Run" }
-                    @for (style, name, _) in runs.named() {
-                        th.{ "s" (style) } scope="col" { svg.key viewBox="0 0 24 10" aria-hidden="true" { path.line d="M1 5H23" {} } (name) }
+                    @for (look, name, _) in runs.named() {
+                        th.{ (look) } scope="col" { svg.key viewBox="0 0 24 10" aria-hidden="true" { path.line d="M1 5H23" {} } (name) }
                     }
                 } }
                 tbody {

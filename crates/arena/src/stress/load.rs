@@ -15,7 +15,8 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::script::{Request, Script};
-use super::{Row, Source, Target};
+use super::{Row, Source, target};
+use crate::base_url::BaseUrl;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between a failure and the next try, so that a dead target is not hammered.
@@ -57,7 +58,7 @@ impl Load {
     /// # Errors
     /// The target takes no connection.
     pub async fn start(source: &Source) -> Result<Self> {
-        source.target.check().await?;
+        target::check(&source.target).await?;
         let connections = usize::from(source.connections);
         let tally = Rc::new(RefCell::new(Tally { under_way: vec![None; connections], ..Tally::default() }));
         let tasks = (0..connections)
@@ -129,7 +130,7 @@ impl Tally {
 
 /// A connection that is opened when needed and kept as long as the target keeps it.
 struct Connection {
-    target: Target,
+    target: BaseUrl,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -182,7 +183,7 @@ impl Connection {
             self.sender = None;
         }
         if self.sender.is_none() {
-            let stream = TokioIo::new(self.target.connect().await?);
+            let stream = TokioIo::new(target::connect(&self.target).await?);
             let (sender, connection) = handshake(stream).await?;
             spawn_local(connection);
             self.sender = Some(sender);

@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
-pub use target::Target;
+pub use target::check;
 
+use crate::base_url::BaseUrl;
 use crate::exit::Exit;
 use crate::random::Random;
 use crate::vocabulary::Vocabulary;
@@ -56,7 +57,7 @@ pub struct Source {
     pub simulate: bool,
     /// Base URL of what to load
     #[arg(long, value_name = "URL", default_value = "http://localhost:9999")]
-    pub target: Target,
+    pub target: BaseUrl,
     /// Only GET this path, at any target, instead of the mix on the people API
     #[arg(long, value_parser = path)]
     pub path: Option<String>,
