@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::database::{self, Database};
-use crate::{all, forms, resource, users};
+use crate::{all, check, forms, resource, users};
 
 /// Small servers in which the questions of a back end can be seen while they happen.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Resource(resource::Args),
     /// Creates the database, its tables and the job queue where they are missing; wipes nothing
     Init(Database),
+    /// Says by its exit status whether a part works: 0 if it does
+    Check(check::Args),
     /// All servers and one worker, each as a process of its own that is started again when it dies
     All(all::Args),
 }
@@ -60,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Worker(args) => runtime(None)?.block_on(forms::run_worker(args)),
         Command::Resource(args) => runtime(None)?.block_on(resource::run(args)),
         Command::Init(args) => runtime(None)?.block_on(database::init(&args.database_url)),
+        Command::Check(args) => runtime(None)?.block_on(check::run(args)),
         Command::All(args) => runtime(None)?.block_on(all::run(args)),
     }
 }

@@ -13,3 +13,4 @@ pub mod server;
 pub mod users;
 
 mod all;
+mod check;

@@ -23,8 +23,9 @@ pub struct Listen {
     #[arg(long, env = "LAB_HOST", default_value = "localhost")]
     pub host: String,
 
+    /// Where this server and the others are found
     #[command(flatten)]
-    ports: Ports,
+    pub ports: Ports,
 }
 
 /// Where the servers of the lab listen, so that their pages can lead to each other.

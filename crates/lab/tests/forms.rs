@@ -180,3 +180,43 @@ fn a_full_queue_says_so() {
     assert!(statuses.iter().filter(|status| **status == 303).count() >= 3, "{statuses:?}");
     assert_eq!(lab.post_form("/opinion", "opinion=x").status, 303, "what needs no queue goes on");
 }
+
+#[test]
+fn a_run_s_outcome_is_known_where_no_page_was_open() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for _ in 0..7 {
+        assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    }
+    // A run ends after two quiet seconds; until then nobody but the server itself has looked at the queue.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let _worker = work(&cluster, &[]);
+    eventually("all are stored", || stored(&cluster).len() == 7);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let outcome: serde_json::Value = serde_json::from_str(&lab.get("/outcome").body).unwrap();
+    assert_eq!((outcome["most_waiting"].as_f64(), outcome["running"].as_bool()), (Some(7.0), Some(false)), "{outcome}");
+    assert!(outcome["lag"].as_f64() >= Some(500.0), "{outcome}");
+    let page = lab.get("/").body;
+    assert!(page.contains("data-outcome=\"most_waiting\" data-format=\"count\">7<"), "{page}");
+    assert!(lab.get("/metrics").body.contains("\nlab_queue_jobs 0.0\n"));
+}
+
+#[test]
+fn a_check_tells_who_works() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let (_, port) = lab.url.rsplit_once(':').unwrap();
+    let database = cluster.connection("lab");
+    let check = |arguments: &[&str]| {
+        let words = [&["check"], arguments, &["--database-url", &database]].concat();
+        Lab::start(&words).wait().success()
+    };
+    assert!(check(&["forms", "--forms-port", port]));
+    // Nobody listens on port 1, and who listens on the other is no worker.
+    assert!(!check(&["forms", "--forms-port", "1"]));
+    assert!(!check(&["worker", "--forms-port", port]));
+    let worker = work(&cluster, &[]);
+    eventually("the worker is seen", || check(&["worker"]));
+    worker.kill();
+    eventually("its death is seen", || !check(&["worker"]));
+}

@@ -75,6 +75,15 @@ fn waiting(cluster: &Cluster) -> i64 {
     client.query_one("SELECT count(*) FROM graphile_worker.jobs", &[]).unwrap().get(0)
 }
 
+/// Ends the senders, also where the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends under kills, then lets the queue run empty and counts.
 fn under(kill: impl FnOnce(&mut Cluster, &Mutex<Lab>, &Mutex<Lab>)) {
     let mut cluster = Cluster::start(&[]).unwrap();
@@ -86,10 +95,10 @@ fn under(kill: impl FnOnce(&mut Cluster, &Mutex<Lab>, &Mutex<Lab>)) {
             let (lab, done, sent) = (&lab, &done, &sent);
             scope.spawn(move || send(lab, sender, done, sent));
         }
+        let _end = Done(&done);
         kill(&mut cluster, &lab, &worker);
         let before = sent.lock().unwrap().accepted.len();
         eventually("opinions are taken again", || sent.lock().unwrap().accepted.len() > before + 50);
-        done.store(true, Ordering::Relaxed);
     });
     eventually("the queue runs empty", || waiting(&cluster) == 0);
 

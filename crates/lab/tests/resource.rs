@@ -34,7 +34,7 @@ fn every_route_answers() {
         ("/part2", 200, "text/html", "Average Processing Time (ms)"),
         ("/part2/genstage", 200, "text/plain", "OK"),
         ("/health", 200, "text/plain", "OK"),
-        ("/metrics", 200, "application/openmetrics-text", "lab_requests_total"),
+        ("/metrics", 200, "text/plain; version=0.0.4", "lab_requests_total"),
         ("/assets/lab.css", 200, "text/css", ""),
         ("/assets/lab.js", 200, "text/javascript", ""),
         ("/nowhere", 404, "", ""),

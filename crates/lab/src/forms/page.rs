@@ -1,14 +1,13 @@
 //! The pages of the forms. They need no script; with one, their figures move.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::opinion::{Draft, Refusal};
 use super::queue::DeadLetter;
 use super::routes::{Lab, Way};
 use super::store::Shown;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Visit};
+use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "p50", label: "Response time, median", unit: "ms" },
@@ -29,29 +28,28 @@ const ROWS: [Row; 8] = [
 ];
 
 pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
-    let source = Source { prefix: "", url: "/live".into(), name: "Server" };
-    let page = Page { experiment: Experiment::Forms, title: "Forms, at once and queued", visit, sources: vec![source] };
-    let run = lab.station.outcome();
-    page.render(html! {
-        (page::question(html! {
-            p { "Two forms take an opinion. One stores it and then answers; the other puts it in a queue, answers, and a worker stores it later. Who waits, for how long, and what if something dies in between?" }
-        }))
-        ul.links {
-            li { a href="/form" { "Say something, stored at once" } }
-            li { a href="/async-form" { "Say something, queued" } }
-            li { a href="/opinions" { "The latest opinions" } }
-            li { a href="/dead-letters" { "Dead letters" } p { "What could not be stored after several attempts." } }
-        }
-        (page::step(1, "guess", "Guess before you look", page::guess_form(&page, &QUESTIONS)))
-        (page::step(2, "run", "Let it run", html! {
+    let page =
+        Page { experiment: Experiment::Forms, title: "Forms, at once and queued", visit, sources: vec![Source::own()] };
+    page.experiment(Steps {
+        question: html! {
+            (page::question(html! {
+                p { "Two forms take an opinion. One stores it and then answers; the other puts it in a queue, answers, and a worker stores it later. Who waits, for how long, and what if something dies in between?" }
+            }))
+            ul.links {
+                li { a href="/form" { "Say something, stored at once" } }
+                li { a href="/async-form" { "Say something, queued" } }
+                li { a href="/opinions" { "The latest opinions" } }
+                li { a href="/dead-letters" { "Dead letters" } p { "What could not be stored after several attempts." } }
+            }
+        },
+        questions: &QUESTIONS,
+        run: html! {
             (page::command("k6 run k6/forms.js", "1,000 opinions in 15 seconds, stored at once:"))
             (page::command("k6 run -e WAY=opinion-async k6/forms.js", "The same, queued:"))
             (page::command("cargo arena experiment forms", "Both, with the time until stored, in one table:"))
             p.note { "Then kill the worker in the middle of it (" code { "kill -9" } "): no opinion is lost, and none is stored twice." }
-        }))
-        (page::step(3, "watch", "Watch", html! {
-            (page::source_states(&page.sources))
-            (page::still_note())
+        },
+        watch: html! {
             (page::gauges(&[
                 ("waiting", "Waiting in the queue", Format::Count),
                 ("running", "With a worker", Format::Count),
@@ -67,9 +65,10 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
                 (page::chart("Memory", Format::Megabytes, &[("memory", "memory")]))
                 (page::chart("CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
             }
-        }))
-        (page::step(4, "compare", "Guess and outcome",
-            page::outcome_table(&page, &ROWS, |figure| run.get(figure).and_then(Value::as_f64))))
+        },
+        rows: &ROWS,
+        outcome: lab.station.outcome(),
+        prefix: "",
     })
 }
 

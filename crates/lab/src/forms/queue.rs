@@ -17,7 +17,7 @@ use tokio_postgres::Config;
 
 use super::opinion::Opinion;
 use super::store::patiently;
-use super::worker::Shelf;
+use super::worker::{SILENCE, Shelf};
 
 /// Schema of the queue's tables.
 const SCHEMA: &str = "graphile_worker";
@@ -220,4 +220,16 @@ pub(super) fn database(config: &Config, connections: usize) -> anyhow::Result<To
 pub(super) async fn has_stuck_jobs(client: &tokio_postgres::Client) -> anyhow::Result<bool> {
     let stuck = "SELECT EXISTS (SELECT FROM graphile_worker._private_jobs WHERE locked_at < now() - interval '30 s')";
     Ok(patiently(async { Ok(client.query_one(stuck, &[]).await?) }).await?.try_get(0)?)
+}
+
+/// Whether a worker has shown signs of life of late.
+///
+/// # Errors
+///
+/// When the database does not answer, or was never prepared.
+pub(crate) async fn has_worker(client: &tokio_postgres::Client) -> anyhow::Result<bool> {
+    let lives = "SELECT EXISTS (SELECT FROM graphile_worker._private_workers
+        WHERE last_heartbeat_at > now() - make_interval(secs => $1))";
+    let silence = SILENCE.as_secs_f64();
+    Ok(patiently(async { Ok(client.query_one(lives, &[&silence]).await?) }).await?.try_get(0)?)
 }

@@ -1,6 +1,7 @@
 //! The server of the forms.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use deadpool_postgres::Pool;
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::opinion::{Draft, Opinion, Refusal};
@@ -18,7 +20,7 @@ use super::page;
 use super::queue::{NotQueued, Queue, State as QueueState};
 use super::store::{self, PATIENCE};
 use crate::database::Database;
-use crate::live::recorder::record;
+use crate::live::recorder::{Recorder, record};
 use crate::live::sampler::{Figures, Subject};
 use crate::live::station::Station;
 use crate::page::Visit;
@@ -28,6 +30,12 @@ use crate::server::{self, Listen, Ports};
 
 /// Longest form, in bytes.
 const MAX_BODY: usize = 64 * 1024;
+
+/// Time between two looks at the queue while opinions come.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The same once none come any more and some still wait, perhaps for a worker that nobody starts.
+const SLOW_LOOK: Duration = Duration::from_secs(1);
 
 /// Options of `lab forms`.
 #[derive(clap::Args, Clone, Debug)]
@@ -93,11 +101,15 @@ impl Lab {
         let pool = args.database.pool(PATIENCE)?;
         let queue = Arc::new(Queue::new(pool.clone(), args.max_queue, args.max_attempts));
         let watched = Arc::new(Watched { queue: queue.clone(), seen: Mutex::default() });
-        let forgetful = watched.clone();
-        let station = Station::new(watched.clone(), shutdown.clone(), move || forgetful.begin())?;
-        station.metrics.add_gauge("lab_queue_jobs_seen", "Jobs in the queue when a page last looked", move || {
-            watched.seen().newest.map_or(0.0, |state| (state.waiting + state.running) as f64)
-        });
+        let began = Arc::new(Notify::new());
+        let (forgetful, begins) = (watched.clone(), began.clone());
+        let station = Station::new(watched.clone(), shutdown.clone(), move || {
+            forgetful.forget();
+            begins.notify_one();
+        })?;
+        let watching = watch_runs(watched.clone(), station.recorder.clone(), began);
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(watching));
+        add_gauges(&station, &watched);
         Ok(Self { pool, queue, station })
     }
 
@@ -237,6 +249,32 @@ fn retried(outcome: anyhow::Result<()>) -> Response {
     }
 }
 
+/// Looks at the queue while a run goes on, so that its outcome is known also where no page is open.
+async fn watch_runs(watched: Arc<Watched>, recorder: Arc<Recorder>, began: Arc<Notify>) {
+    loop {
+        began.notified().await;
+        loop {
+            // What was seen is noted on the way.
+            watched.gauges().await;
+            let running = recorder.outcome().is_some_and(|run| run.running);
+            if !running && !watched.is_busy() {
+                break;
+            }
+            tokio::time::sleep(if running { LOOK } else { SLOW_LOOK }).await;
+        }
+    }
+}
+
+fn add_gauges(station: &Station, watched: &Arc<Watched>) {
+    let gauge = |name, help, read: fn(QueueState) -> i64| {
+        let watched = watched.clone();
+        let value = move || watched.seen().newest.map_or(f64::NAN, |state| read(state) as f64);
+        station.metrics.add_gauge(name, help, value);
+    };
+    gauge("lab_queue_jobs", "Jobs that wait or are with a worker", |state| state.waiting + state.running);
+    gauge("lab_queue_dead_letters", "Jobs that failed too often", |state| state.dead);
+}
+
 /// What the pages see of the queue.
 struct Watched {
     queue: Arc<Queue>,
@@ -255,7 +293,7 @@ impl Watched {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self) {
+    fn forget(&self) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
     }
 

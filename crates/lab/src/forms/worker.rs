@@ -14,7 +14,7 @@ use crate::database::{self, Database};
 use crate::server;
 
 /// A worker that is silent this long is taken for dead, and its jobs go to the others.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 

@@ -1,9 +1,11 @@
-//! Figures for Prometheus, in the text format that its scrapers read.
+//! Figures for Prometheus, in its own text format or in OpenMetrics for who asks for that.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -79,14 +81,45 @@ impl Metrics {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(collector));
     }
 
-    /// The answer to a scrape.
-    pub fn response(&self) -> Response {
+    /// The answer to a scrape with these headers.
+    pub fn response(&self, headers: &HeaderMap) -> Response {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing into a string does not fail.
         let _ = encode(&mut text, &registry);
-        ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        if wants_openmetrics(headers) {
+            let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            return ([(CONTENT_TYPE, media_type)], text).into_response();
+        }
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], to_prometheus(&text)).into_response()
     }
+}
+
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|media_type| media_type.trim().starts_with("application/openmetrics-text"))
+}
+
+/// Prometheus' own format describes a counter by its whole name, where OpenMetrics leaves `_total` away.
+fn to_prometheus(openmetrics: &str) -> String {
+    let counters: BTreeSet<&str> = openmetrics.lines().filter_map(counter_described_by).collect();
+    let mut text = String::with_capacity(openmetrics.len());
+    for line in openmetrics.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+            ["#", what, name, rest] if counters.contains(name) => {
+                text.push_str(&format!("# {what} {name}_total {rest}"))
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn counter_described_by(line: &str) -> Option<&str> {
+    line.strip_prefix("# TYPE ")?.strip_suffix(" counter")
 }
 
 #[derive(Debug)]
@@ -142,23 +175,49 @@ fn write_counter(
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_scrape_holds_requests_and_process() {
+    async fn scrape(accept: &str) -> (String, String) {
         let requests = RequestMetrics::default();
         requests.observe(Duration::from_millis(3), true);
         let metrics = Metrics::new(&requests);
         metrics.add_gauge("lab_things", "Things", || 7.0);
-        let body = axum::body::to_bytes(metrics.response().into_body(), usize::MAX).await.expect("a body");
-        let text = String::from_utf8(body.to_vec()).expect("text");
-        for line in [
-            "lab_requests_total 1",
-            "lab_requests_failed_total 1",
-            "lab_request_duration_seconds_bucket{le=\"0.005\"} 1",
-            "lab_things 7.0",
-            "# EOF",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        let headers = HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header"))]);
+        let response = metrics.response(&headers);
+        let media_type = response.headers()[CONTENT_TYPE].to_str().expect("text").to_owned();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        (media_type, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    fn has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} is missing in\n{text}");
         }
-        assert!(text.contains("process_cpu_seconds_total "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_scrape_holds_requests_and_process() {
+        let (media_type, text) = scrape("text/plain").await;
+        assert!(media_type.starts_with("text/plain; version=0.0.4"), "{media_type}");
+        has(
+            &text,
+            &[
+                "# TYPE lab_requests_total counter",
+                "# HELP lab_requests_total Requests answered.",
+                "lab_requests_total 1",
+                "lab_requests_failed_total 1",
+                "# TYPE lab_request_duration_seconds histogram",
+                "lab_request_duration_seconds_bucket{le=\"0.005\"} 1",
+                "# TYPE process_cpu_seconds_total counter",
+                "lab_things 7.0",
+            ],
+        );
+        assert!(text.contains("\nprocess_cpu_seconds_total "), "{text}");
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_openmetrics_gets_it() {
+        let (media_type, text) = scrape("text/plain;q=0.5, application/openmetrics-text;version=1.0.0").await;
+        assert!(media_type.starts_with("application/openmetrics-text; version=1.0.0"), "{media_type}");
+        has(&text, &["# TYPE lab_requests counter", "lab_requests_total 1", "# EOF"]);
     }
 }

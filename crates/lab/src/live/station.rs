@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -72,6 +73,8 @@ async fn outcome(State(station): State<Station>) -> impl IntoResponse {
     ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], axum::Json(station.outcome()))
 }
 
-async fn metrics(State(station): State<Station>) -> impl IntoResponse {
-    station.metrics.response()
+async fn metrics(State(station): State<Station>, headers: HeaderMap) -> impl IntoResponse {
+    // A subject may have to ask for what its metrics tell, and notes what it is told.
+    station.subject.gauges().await;
+    station.metrics.response(&headers)
 }

@@ -9,7 +9,7 @@ pub enum Format {
     Mean,
     /// Events per second.
     Rate,
-    /// Milliseconds, three significant digits.
+    /// Milliseconds, to three digits.
     Milliseconds,
     /// Seconds, two decimals.
     Seconds,
@@ -51,6 +51,7 @@ impl Format {
             Self::Count | Self::Rate | Self::Percent => grouped(value, 0),
             Self::Mean | Self::Seconds => grouped(value, 2),
             Self::Megabytes => grouped(value, 1),
+            Self::Milliseconds if value > 0.0 && value < 0.1 => grouped(value, 3),
             Self::Milliseconds if value < 10.0 => grouped(value, 2),
             Self::Milliseconds if value < 100.0 => grouped(value, 1),
             Self::Milliseconds => grouped(value, 0),
@@ -100,6 +101,8 @@ mod tests {
             (Format::Count, 999.6, "1,000"),
             (Format::Rate, 1_234_567.0, "1,234,567"),
             (Format::Mean, 12.272_727, "12.27"),
+            (Format::Milliseconds, 0.0, "0.00"),
+            (Format::Milliseconds, 0.002, "0.002"),
             (Format::Milliseconds, 1.234, "1.23"),
             (Format::Milliseconds, 12.34, "12.3"),
             (Format::Milliseconds, 1234.5, "1,234"),

@@ -10,7 +10,12 @@ const runs = new Map();
 
 const number = (decimals) =>
   new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-const [whole, tenth, hundredth] = [number(0), number(1), number(2)];
+const [whole, tenth, hundredth, thousandth] = [number(0), number(1), number(2), number(3)];
+
+function milliseconds(value) {
+  if (value > 0 && value < 0.1) return thousandth;
+  return value < 10 ? hundredth : value < 100 ? tenth : whole;
+}
 
 const formats = {
   count: (value) => whole.format(value),
@@ -19,7 +24,7 @@ const formats = {
   mean: (value) => hundredth.format(value),
   seconds: (value) => hundredth.format(value),
   megabytes: (value) => tenth.format(value),
-  milliseconds: (value) => (value < 10 ? hundredth : value < 100 ? tenth : whole).format(value),
+  milliseconds: (value) => milliseconds(value).format(value),
 };
 
 const write = (format, value) => (formats[format] ?? String)(value);

@@ -63,6 +63,13 @@ pub struct Source {
     pub name: &'static str,
 }
 
+impl Source {
+    /// The server that made the page.
+    pub fn own() -> Self {
+        Self { prefix: "", url: "/live".into(), name: "Server" }
+    }
+}
+
 /// A page of an experiment.
 pub struct Page<'a> {
     /// The experiment it belongs to.
@@ -101,6 +108,22 @@ impl Page<'_> {
         }
     }
 
+    /// The whole document of an experiment: guess, run, watch, compare.
+    pub fn experiment(&self, steps: Steps<'_>) -> Markup {
+        let known = |figure: &str| steps.outcome.get(figure.strip_prefix(steps.prefix)?)?.as_f64();
+        self.render(html! {
+            (steps.question)
+            (step(1, "guess", "Guess before you look", guess_form(self, steps.questions)))
+            (step(2, "run", "Let it run", steps.run))
+            (step(3, "watch", "Watch", html! {
+                (source_states(&self.sources))
+                (still_note())
+                (steps.watch)
+            }))
+            (step(4, "compare", "Guess and outcome", outcome_table(self, steps.rows, known)))
+        })
+    }
+
     fn navigation(&self) -> Markup {
         html! {
             div.bar {
@@ -123,13 +146,31 @@ impl Page<'_> {
     }
 }
 
+/// The parts of an experiment that differ; the shell around them is the same for all.
+pub struct Steps<'a> {
+    /// What the experiment asks, and what else stands before its steps.
+    pub question: Markup,
+    /// What a visitor may guess.
+    pub questions: &'a [Question],
+    /// Commands to type.
+    pub run: Markup,
+    /// What moves while they run.
+    pub watch: Markup,
+    /// Figures of the outcome.
+    pub rows: &'a [Row],
+    /// The last run as known when the page is made.
+    pub outcome: Value,
+    /// Prefix of the figures that the last run is of; see [`Source::prefix`].
+    pub prefix: &'a str,
+}
+
 /// What a page asks, and how its answer is found.
 pub fn question(text: Markup) -> Markup {
     html! { div.question { (text) } }
 }
 
 /// One numbered step of an experiment.
-pub fn step(number: u8, id: &str, title: &str, content: Markup) -> Markup {
+fn step(number: u8, id: &str, title: &str, content: Markup) -> Markup {
     html! {
         section.step id=(id) aria-labelledby={ (id) "-title" } {
             h2 id={ (id) "-title" } { span.number aria-hidden="true" { (number) } (title) }
@@ -139,7 +180,7 @@ pub fn step(number: u8, id: &str, title: &str, content: Markup) -> Markup {
 }
 
 /// The form in which a visitor writes down a guess.
-pub fn guess_form(page: &Page<'_>, questions: &[Question]) -> Markup {
+fn guess_form(page: &Page<'_>, questions: &[Question]) -> Markup {
     let guesses = page.visit.guesses(page.experiment);
     html! {
         form.guess action="/guess" method="post" {
@@ -226,8 +267,8 @@ pub struct Row {
     pub format: Format,
 }
 
-/// Guess and outcome side by side; `outcome` is the last run as known when the page is made.
-pub fn outcome_table(page: &Page<'_>, rows: &[Row], outcome: impl Fn(&str) -> Option<f64>) -> Markup {
+/// Guess and outcome side by side.
+fn outcome_table(page: &Page<'_>, rows: &[Row], outcome: impl Fn(&str) -> Option<f64>) -> Markup {
     let guesses = page.visit.guesses(page.experiment);
     html! {
         p.state role="status" data-run-state="" { "No run yet. A run begins with the first request and ends after two quiet seconds." }
@@ -252,15 +293,17 @@ pub fn outcome_table(page: &Page<'_>, rows: &[Row], outcome: impl Fn(&str) -> Op
 }
 
 /// A note for those without scripts.
-pub fn still_note() -> Markup {
+fn still_note() -> Markup {
     html! { noscript { p.note { "Scripts are off, so the figures stand still: reload the page to see newer ones. Everything else works." } } }
 }
 
-/// The mark that tells whether a page's sources answer.
-pub fn source_states(sources: &[Source]) -> Markup {
+/// The mark that tells whether a page's sources answer: one for each server, which may be several sources.
+fn source_states(sources: &[Source]) -> Markup {
+    let first = |source: &Source| sources.iter().find(|other| other.prefix == source.prefix);
+    let servers = sources.iter().filter(|source| first(source).is_some_and(|first| std::ptr::eq(first, *source)));
     html! {
         p.sources {
-            @for source in sources {
+            @for source in servers {
                 span.source data-source=(source.prefix) data-state="waiting" { span.dot aria-hidden="true" {} (source.name) " " span.word { "connecting" } }
             }
         }

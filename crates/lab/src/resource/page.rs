@@ -6,7 +6,7 @@ use super::place::Resource;
 use super::routes::Lab;
 use super::stage::CONSUMERS;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Visit};
+use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "peak_use", label: "Most uses under way at once", unit: "uses" },
@@ -56,31 +56,28 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
 
 pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
     let trend = Source { prefix: "", url: format!("/part1/live?resource={}", resource.name), name: "Resource" };
-    let server = Source { prefix: "", url: "/live".into(), name: "Server" };
     let page = Page {
         experiment: Experiment::Resource,
         title: "Concurrent Requests to Mock Resource",
         visit,
-        sources: vec![trend, server],
+        sources: vec![Source::own(), trend],
     };
     let address = |path: &str| visit.here(path);
-    page.render(html! {
-        (page::question(html! {
+    page.experiment(Steps {
+        question: page::question(html! {
             p { "3,000 requests come, 50 at a time, and each uses " b { (resource.name) } " for half a second. Once the answer waits for the use; once it is sent first." }
             p { @match resource.limit {
                 Some(limit) => { "Hard mode: at most " b { (limit) } " uses at once. Whoever finds no place is turned away with status 500." }
                 None => { "There is no limit: " code { "lab resource --limit 15" } " brings one, the hard mode." }
             } }
-        }))
-        (page::step(1, "guess", "Guess before you look", page::guess_form(&page, &QUESTIONS)))
-        (page::step(2, "run", "Let it run", html! {
+        }),
+        questions: &QUESTIONS,
+        run: html! {
             (page::command(&format!("ab -k -n 3000 -c 50 {}", address("/part1/serial")), "The answer waits for the use:"))
             (page::command(&format!("ab -k -n 3000 -c 50 {}", address("/part1/async")), "The answer is sent at once, the use goes on behind it:"))
             (page::command("cargo arena experiment resource", "Both, and both again with a limit of 15, in one table:"))
-        }))
-        (page::step(3, "watch", "Watch", html! {
-            (page::source_states(&page.sources[1..]))
-            (page::still_note())
+        },
+        watch: html! {
             div.hero {
                 output data-figure="mean_use" data-format="mean" aria-live="off" { (Format::Mean.write(resource.in_use() as f64)) }
                 p { "uses of " (resource.name) " at once, mean of 11 samples 20 ms apart" }
@@ -91,30 +88,27 @@ pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
                 (page::chart("Requests in flight", Format::Count, &[("in_flight", "requests")]))
                 (server_charts())
             }
-        }))
-        (page::step(4, "compare", "Guess and outcome", outcome(lab, &page)))
+        },
+        rows: &ROWS,
+        outcome: lab.station.outcome(),
+        prefix: "",
     })
 }
 
 pub(super) fn part2(lab: &Lab, visit: &Visit) -> Markup {
-    let source = Source { prefix: "", url: "/live".into(), name: "Server" };
     let page = Page {
         experiment: Experiment::Resource,
         title: "Concurrent Requests to a Queue",
         visit,
-        sources: vec![source],
+        sources: vec![Source::own()],
     };
-    page.render(html! {
-        (page::question(html! {
+    page.experiment(Steps {
+        question: page::question(html! {
             p { "The same requests, but each only puts an event in line. " (CONSUMERS) " consumers take events from it and use the resource one at a time. The resource is safe now: what is the price, and who pays it?" }
-        }))
-        (page::step(1, "guess", "Guess before you look", page::guess_form(&page, &QUESTIONS)))
-        (page::step(2, "run", "Let it run", html! {
-            (page::command(&format!("ab -k -n 100 -c 50 {}", visit.here("/part2/genstage")), "A hundred events, which take the consumers about 17 s:"))
-        }))
-        (page::step(3, "watch", "Watch", html! {
-            (page::source_states(&page.sources))
-            (page::still_note())
+        }),
+        questions: &QUESTIONS,
+        run: page::command(&format!("ab -k -n 100 -c 50 {}", visit.here("/part2/genstage")), "A hundred events, which take the consumers about 17 s:"),
+        watch: html! {
             (page::gauges(&[
                 ("enqueued", "Enqueued Events", Format::Count),
                 ("in_use", "Concurrent Resource Usage", Format::Count),
@@ -127,8 +121,10 @@ pub(super) fn part2(lab: &Lab, visit: &Visit) -> Markup {
                 (page::chart("Uses at once", Format::Count, &[("in_use", "uses")]))
                 (server_charts())
             }
-        }))
-        (page::step(4, "compare", "Guess and outcome", outcome(lab, &page)))
+        },
+        rows: &ROWS,
+        outcome: lab.station.outcome(),
+        prefix: "",
     })
 }
 
@@ -150,9 +146,4 @@ fn server_charts() -> Markup {
         (page::chart("Memory", Format::Megabytes, &[("memory", "memory")]))
         (page::chart("CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
     }
-}
-
-fn outcome(lab: &Lab, page: &Page<'_>) -> Markup {
-    let run = lab.station.outcome();
-    page::outcome_table(page, &ROWS, |figure| run.get(figure).and_then(serde_json::Value::as_f64))
 }

@@ -1,12 +1,11 @@
 //! One page for both servers: each shows itself and the other.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::routes::Lab;
 use super::store::Side;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Visit};
+use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "blocking.rate", label: "Blocking: requests answered per second", unit: "/s" },
@@ -36,26 +35,21 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
         sources: sources(lab.setting.side, visit),
     };
     let setting = lab.setting;
-    let own = prefix(setting.side);
-    let run = lab.station.outcome();
-    let known = |figure: &str| figure.strip_prefix(own).and_then(|name| run.get(name)).and_then(Value::as_f64);
-    page.render(html! {
-        (page::question(html! {
+    page.experiment(Steps {
+        question: page::question(html! {
             p { "Two servers store a user in the same table. In one, a thread waits for every round trip to the database; in the other, a task does, and the thread goes on. Both have " b { (setting.connections) } " connections." }
             p { "Which one answers more requests? Which one costs less? And when the database is slow?" }
-        }))
-        (page::step(1, "guess", "Guess before you look", page::guess_form(&page, &QUESTIONS)))
-        (page::step(2, "run", "Let it run", html! {
+        }),
+        questions: &QUESTIONS,
+        run: html! {
             (page::command("k6 run k6/blocking.js", "Ten users for five seconds, blocking:"))
             (page::command("k6 run k6/nonblocking.js", "The same, non-blocking:"))
             (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (with a slow database, start both servers with --query-delay 100):"))
             (page::command("cargo arena experiment blocking", "The whole ladder, 10 to 5,000 users, fast and slow database, in one table:"))
             p.note { @if setting.query_delay > 0 { "This server's queries take " b { (setting.query_delay) " ms" } " longer." } @else { "The database is as fast as it can be: no delay is added." }
                 " While it runs, try " code { "curl " (visit.here("/ping")) } ": an answer that needs no database, but a free thread." }
-        }))
-        (page::step(3, "watch", "Watch", html! {
-            (page::source_states(&page.sources))
-            (page::still_note())
+        },
+        watch: html! {
             div.charts {
                 (pair("Requests answered", Format::Rate, &["blocking.rate", "nonblocking.rate"]))
                 (pair("Response time, median", Format::Milliseconds, &["blocking.p50", "nonblocking.p50"]))
@@ -66,8 +60,10 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
                 (pair("Memory", Format::Megabytes, &["blocking.memory", "nonblocking.memory"]))
                 (pair("CPU, percent of one", Format::Percent, &["blocking.cpu", "nonblocking.cpu"]))
             }
-        }))
-        (page::step(4, "compare", "Guess and outcome", page::outcome_table(&page, &ROWS, known)))
+        },
+        rows: &ROWS,
+        outcome: lab.station.outcome(),
+        prefix: prefix(setting.side),
     })
 }
 

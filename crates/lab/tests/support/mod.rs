@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::Response;
 
-/// Long enough for a busy machine; what is waited for normally comes within a second.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a busy machine, and for a job that failed four times, which is tried again after e⁴ = 55 s. What is
+/// waited for normally comes within a second.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process of the lab. It ends when this is dropped.
 pub struct Lab {
