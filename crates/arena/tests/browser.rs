@@ -21,21 +21,22 @@ use tempfile::TempDir;
 mod common;
 
 /// What a reader does: move along a chart by keyboard, look at another over the same seconds, and choose a theme. What
-/// they then see is left in an attribute of the body.
+/// they then see is left in an attribute of the body. Events are made by hand: a window that the system has not given the
+/// focus, as a headless one may be, sends none of its own when an element gains or loses it.
 const READER: &str = r#"<script>
 const charts = [...document.querySelectorAll('figure.chart')];
 const [first, second] = charts;
 const values = (chart) => [...chart.querySelectorAll('.legend .value')].map((value) => value.textContent);
 const before = values(first);
 const scrub = first.querySelector('input[type=range]');
-scrub.focus();
+scrub.dispatchEvent(new Event('focus'));
 scrub.value = 3;
 scrub.dispatchEvent(new Event('input'));
 const row = [...first.querySelectorAll('tbody tr')[3].cells].slice(1).map((cell) => cell.textContent);
 const during = values(first);
 const spoken = scrub.getAttribute('aria-valuetext');
 const together = !second.querySelector('.rule').hidden;
-scrub.blur();
+scrub.dispatchEvent(new Event('blur'));
 const background = () => getComputedStyle(document.body).backgroundColor;
 const themes = [1, 2, 3].map(() => { document.querySelector('.theme').click(); return background(); });
 const within = (element) => element.closest('.scroll') !== null && !element.matches('.scroll');
