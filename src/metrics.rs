@@ -83,16 +83,10 @@ impl Metrics {
         })
     }
 
-    /// A request came in.
-    pub fn begin(&self) {
+    /// A request came in. It is under way until this is dropped, whether it was answered or its client went away.
+    pub fn begin(&self) -> UnderWay<'_> {
         self.in_flight.inc();
-    }
-
-    /// It was answered.
-    pub fn end(&self, kind: Kind, status: StatusCode, duration: Duration) {
-        self.in_flight.dec();
-        self.requests.with_label_values(&[Kind::ALL[kind as usize].1, status.as_str()]).inc();
-        self.durations[kind as usize].observe(duration.as_secs_f64());
+        UnderWay(self)
     }
 
     /// To be told of each group of creates: how many there are in it.
@@ -113,6 +107,24 @@ impl Metrics {
     }
 }
 
+/// A request under way.
+pub struct UnderWay<'a>(&'a Metrics);
+
+impl UnderWay<'_> {
+    /// It was answered, `duration` after it came in.
+    pub fn end(self, kind: Kind, status: StatusCode, duration: Duration) {
+        let metrics = self.0;
+        metrics.requests.with_label_values(&[Kind::ALL[kind as usize].1, status.as_str()]).inc();
+        metrics.durations[kind as usize].observe(duration.as_secs_f64());
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
 fn register<C: Collector + Clone + 'static>(registry: &Registry, figure: C) -> prometheus::Result<C> {
     registry.register(Box::new(figure.clone()))?;
     Ok(figure)
@@ -125,9 +137,9 @@ mod tests {
     #[test]
     fn requests_are_counted_and_timed_by_kind() {
         let metrics = Metrics::new().unwrap();
-        metrics.begin();
-        metrics.begin();
-        metrics.end(Kind::Search, StatusCode::BAD_REQUEST, Duration::from_millis(2));
+        let _under_way = metrics.begin();
+        drop(metrics.begin());
+        metrics.begin().end(Kind::Search, StatusCode::BAD_REQUEST, Duration::from_millis(2));
         metrics.groups().observe(3.0);
         let text = String::from_utf8(metrics.text(7).unwrap()).unwrap();
         for line in [

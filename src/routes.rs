@@ -37,10 +37,10 @@ type Answer = Response<Full<Bytes>>;
 /// Answers one request.
 pub async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let start = Instant::now();
-    app.metrics.begin();
+    let under_way = app.metrics.begin();
     let kind = route(request.uri().path()).map_or(Kind::Other, |route| route.kind(request.method()));
     let answer = respond(app, request).await.unwrap_or_else(|error| error.response());
-    app.metrics.end(kind, answer.status(), start.elapsed());
+    under_way.end(kind, answer.status(), start.elapsed());
     answer
 }
 
