@@ -207,6 +207,57 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
     assert!(!which.folder.path().join("stack").exists());
 }
 
+/// The groups that a process is in and that hold nothing but its service.
+fn own_groups(pid: &str) -> Vec<PathBuf> {
+    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let group = |line: &str| {
+        let (controller, name) = line.split_once(':')?.1.split_once(':')?;
+        let folder = Path::new("/sys/fs/cgroup").join(controller).join(name.trim_start_matches('/'));
+        (name.starts_with("/peleja-") && folder.is_dir()).then_some(folder)
+    };
+    membership.lines().filter_map(group).collect()
+}
+
+#[test]
+fn every_service_is_held_to_its_limit_by_a_group_that_goes_with_it() {
+    let which = Which::new();
+    let up = which.arena(&["up"]);
+    assert!(up.status.success(), "{up:?}");
+    if String::from_utf8_lossy(&up.stderr).contains("no limits are set") {
+        eprintln!("not tried here: {up:?}");
+        return;
+    }
+    let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
+    let mut all = Vec::new();
+    for service in document["services"].as_array().unwrap() {
+        let groups = own_groups(&which.pid(service["service"].as_str().unwrap()));
+        let value = |name: &str| groups.iter().find_map(|group| std::fs::read_to_string(group.join(name)).ok());
+        let quota = value("cpu.cfs_quota_us").or_else(|| Some(value("cpu.max")?.split(' ').next()?.to_owned()));
+        let memory = value("memory.limit_in_bytes").or_else(|| value("memory.max"));
+        let number = |text: Option<String>| text.unwrap().trim().parse::<f64>().unwrap();
+        assert_eq!(number(quota), (service["cpus"].as_f64().unwrap() * 100_000.0).round(), "{service}");
+        assert_eq!(number(memory), service["memory_bytes"].as_f64().unwrap(), "{service}");
+        all.extend(groups);
+    }
+    which.ok(&["down"]);
+    let left: Vec<_> = all
+        .iter()
+        .flat_map(|group| [group.as_path(), group.parent().unwrap()])
+        .filter(|group| group.exists())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_is_missing_is_only_listed_where_nothing_may_be_installed() {
+    let which = Which::new();
+    let output = which.command(&["fight", "--no-install"]).env("PATH", "/nowhere").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("default-jdk-headless") && error.contains("maven"), "{error}");
+    assert!(error.contains("--no-install") && !which.data().exists(), "{error}");
+}
+
 #[test]
 fn an_up_that_is_interrupted_takes_along_what_it_started() {
     let which = Which::new();
