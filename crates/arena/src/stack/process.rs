@@ -281,6 +281,32 @@ mod tests {
         }
     }
 
+    /// A frozen process cannot come to its death: what is over in a moment otherwise lasts. Only version 1 freezes so.
+    #[test]
+    fn who_was_killed_runs_no_more_before_he_is_gone() {
+        let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/peleja-test-{}", std::process::id()));
+        if fs::create_dir(&freezer).is_err() {
+            eprintln!("not tried here: there is no freezer of version 1");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("nginx");
+        fs::create_dir(&folder).unwrap();
+        fs::copy("/bin/sleep", root.path().join("peleja")).unwrap();
+        let mut child = Command::new(root.path().join("peleja")).arg("10").current_dir(&folder).spawn().unwrap();
+        let pid = child.id() as i32;
+        let before = find(root.path());
+        fs::write(freezer.join("cgroup.procs"), pid.to_string()).unwrap();
+        fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
+        signal([pid], Signal::SIGKILL);
+        let after = find(root.path());
+        fs::write(freezer.join("freezer.state"), "THAWED").unwrap();
+        child.wait().unwrap();
+        assert!(wait_until(Duration::from_secs(5), || fs::remove_dir(&freezer).is_ok()));
+        assert_eq!((before.main.get("nginx"), after.main.get("nginx")), (Some(&pid), None));
+        assert_eq!(after.all, [pid]);
+    }
+
     #[test]
     fn a_service_keeps_none_of_its_caller_s_files() {
         let folder = tempfile::tempdir().unwrap();
