@@ -24,7 +24,8 @@ pub struct Which {
     /// What runs the services.
     #[arg(long, value_enum, default_value_t)]
     pub engine: Engine,
-    /// Where plain processes keep their files; another folder is another stack. [default: /var/tmp/peleja-UID]
+    /// Where plain processes keep their files, a new or an empty folder; another one is another stack. [default:
+    /// /var/tmp/peleja-UID]
     #[arg(long, value_name = "DIR", value_parser = native::data_folder)]
     data: Option<PathBuf>,
     /// Port of the API.
