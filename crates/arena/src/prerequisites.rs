@@ -155,25 +155,32 @@ fn apt(arguments: &[&str]) -> anyhow::Result<()> {
 
 /// Debian starts the services that it installs. Nobody asked for a PostgreSQL or an nginx that runs from now on, so
 /// they are told not to, in the way that invoke-rc.d(8) describes; only root can do that, and only if nobody else has.
-struct NoServices(Option<&'static Path>);
+struct NoServices(Option<PathBuf>);
+
+const NO_SERVICES: &str =
+    "#!/bin/sh\n# Peleja's arena installs something, and removes this file afterwards.\nexit 101\n";
 
 impl NoServices {
     fn begin() -> Self {
+        Self::at(Path::new("/usr/sbin/policy-rc.d"))
+    }
+
+    fn at(path: &Path) -> Self {
         use std::os::unix::fs::PermissionsExt;
-        let path = Path::new("/usr/sbin/policy-rc.d");
-        if path.exists() || fs::write(path, "#!/bin/sh\nexit 101\n").is_err() {
+        // An arena that crashed while it installed left its own behind.
+        let others = path.exists() && !fs::read_to_string(path).is_ok_and(|text| text == NO_SERVICES);
+        if others || fs::write(path, NO_SERVICES).is_err() {
             return Self(None);
         }
-        let this = Self(Some(path));
         // Without it the policy is not asked, and a service that nobody uses starts: no harm to the bout.
         let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o755));
-        this
+        Self(Some(path.to_owned()))
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        if let Some(path) = self.0 {
+        if let Some(path) = &self.0 {
             let _ = fs::remove_file(path);
         }
     }
@@ -225,4 +232,22 @@ pub fn ensure_components(install: Install) -> anyhow::Result<()> {
     let status = Command::new("rustup").args(["component", "add"]).args(missing).status().context("starting rustup")?;
     ensure!(status.success(), "`{by_hand}` failed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_of_one_s_own_goes_also_after_a_crash_and_another_s_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy-rc.d");
+        std::mem::forget(NoServices::at(&path));
+        assert!(path.exists());
+        drop(NoServices::at(&path));
+        assert!(!path.exists());
+        fs::write(&path, "#!/bin/sh\nexit 101\n").unwrap();
+        drop(NoServices::at(&path));
+        assert!(path.exists());
+    }
 }

@@ -203,6 +203,18 @@ fn writes_into_the_checkout_and_nowhere_else_unasked() {
 }
 
 #[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&["--rows", "5", "--terms", "5", "--out", "."][..], &["--ceiling", "5"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        let output = command.arg("payloads").args(words).current_dir(dir.path()).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
 fn refuses_what_it_does_not_understand_on_one_line() {
     assert!(refusal(&["--rows", "0"]).contains("--rows"));
     assert!(refusal(&["--rows", "many"]).contains("many"));

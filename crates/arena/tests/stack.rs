@@ -4,8 +4,9 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -27,13 +28,32 @@ impl Which {
     }
 
     fn arena(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
-        command.args(words).arg("--data").arg(self.folder.path().join("stack"));
+        command.args(words).arg("--data").arg(self.data());
         command.args(["--port", &self.port.to_string(), "--database-port", &self.database_port.to_string()]);
         for (server, port) in &self.lab_ports {
             command.env(format!("LAB_{}_PORT", server.to_uppercase()), port.to_string());
         }
-        command.output().unwrap()
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("stack")
+    }
+
+    /// Starts `arena up`, and sends it a signal when it is making the cluster.
+    fn up_until(&self, signal: &str) -> Output {
+        let mut command = self.command(&["up"]);
+        let up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !self.data().join("db.new/base").exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(Command::new("kill").args([signal, &up.id().to_string()]).status().unwrap().success());
+        up.wait_with_output().unwrap()
     }
 
     fn ok(&self, words: &[&str]) -> String {
@@ -61,7 +81,6 @@ impl Drop for Which {
 
 fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-    std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
 fn get(port: u16, path: &str) -> String {
@@ -107,6 +126,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     for service in ["db", "nginx"] {
         let killed = which.pid(service);
         kill(&killed);
+        assert_eq!(which.arena(&["status"]).status.code(), Some(1), "{service} is dead");
         which.ok(&["up"]);
         assert_ne!(which.pid(service), killed, "{service}");
         assert!(get(which.port, "/users-count").starts_with("HTTP/1.1 200"), "{service}");
@@ -148,7 +168,7 @@ fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     while !stored(&mut client) {
         patience -= 1;
         assert!(patience > 0, "the worker stores nothing");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     // A crash: who the lab stands on is gone, and so is what the arena wrote down.
@@ -186,6 +206,139 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--port"), "{output:?}");
     assert!(!which.folder.path().join("stack").exists());
 }
+
+/// The groups that a process is in and that hold nothing but its service.
+fn own_groups(pid: &str) -> Vec<PathBuf> {
+    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let group = |line: &str| {
+        let (controller, name) = line.split_once(':')?.1.split_once(':')?;
+        let folder = Path::new("/sys/fs/cgroup").join(controller).join(name.trim_start_matches('/'));
+        (name.starts_with("/peleja-") && folder.is_dir()).then_some(folder)
+    };
+    membership.lines().filter_map(group).collect()
+}
+
+#[test]
+fn every_service_is_held_to_its_limit_by_a_group_that_goes_with_it() {
+    let which = Which::new();
+    let up = which.arena(&["up"]);
+    assert!(up.status.success(), "{up:?}");
+    if String::from_utf8_lossy(&up.stderr).contains("no limits are set") {
+        eprintln!("not tried here: {up:?}");
+        return;
+    }
+    let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
+    let mut all = Vec::new();
+    for service in document["services"].as_array().unwrap() {
+        let groups = own_groups(&which.pid(service["service"].as_str().unwrap()));
+        let value = |name: &str| groups.iter().find_map(|group| std::fs::read_to_string(group.join(name)).ok());
+        let quota = value("cpu.cfs_quota_us").or_else(|| Some(value("cpu.max")?.split(' ').next()?.to_owned()));
+        let memory = value("memory.limit_in_bytes").or_else(|| value("memory.max"));
+        let number = |text: Option<String>| text.unwrap().trim().parse::<f64>().unwrap();
+        assert_eq!(number(quota), (service["cpus"].as_f64().unwrap() * 100_000.0).round(), "{service}");
+        assert_eq!(number(memory), service["memory_bytes"].as_f64().unwrap(), "{service}");
+        all.extend(groups);
+    }
+    which.ok(&["down"]);
+    let left: Vec<_> = all
+        .iter()
+        .flat_map(|group| [group.as_path(), group.parent().unwrap()])
+        .filter(|group| group.exists())
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_is_missing_is_only_listed_where_nothing_may_be_installed() {
+    let which = Which::new();
+    let output = which.command(&["fight", "--no-install"]).env("PATH", "/nowhere").output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("default-jdk-headless") && error.contains("maven"), "{error}");
+    assert!(error.contains("--no-install") && !which.data().exists(), "{error}");
+}
+
+#[test]
+fn an_up_that_is_interrupted_takes_along_what_it_started() {
+    let which = Which::new();
+    let up = which.up_until("-INT");
+    assert_eq!((up.status.code(), String::from_utf8_lossy(&up.stderr).trim()), (Some(1), "arena: interrupted"));
+    assert!(String::from_utf8_lossy(&which.arena(&["status"]).stdout).contains("Nothing runs"));
+    assert!(which.ok(&["down"]).contains("Nothing ran"));
+    assert!(!which.data().exists(), "files are left");
+}
+
+#[test]
+fn an_up_that_crashes_leaves_nothing_that_down_cannot_end() {
+    let which = Which::new();
+    which.up_until("-KILL");
+    assert!(String::from_utf8_lossy(&which.arena(&["status"]).stdout).contains("part of the stack"));
+    assert!(which.ok(&["down"]).contains("Ended"));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!which.data().exists(), "somebody goes on making files");
+}
+
+#[test]
+fn two_ups_at_once_make_one_stack() {
+    let which = Which::new();
+    let other = which.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    which.ok(&["up"]);
+    assert!({ other }.wait().unwrap().success());
+    which.ok(&["status"]);
+    which.ok(&["down"]);
+    assert!(!which.data().exists(), "files are left");
+}
+
+#[test]
+fn a_stack_goes_when_its_files_were_removed_under_it() {
+    let which = Which::new();
+    which.ok(&["up"]);
+    std::fs::remove_dir_all(which.data()).unwrap();
+    assert!(which.ok(&["down"]).contains("Ended"));
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.port)).is_err());
+}
+
+#[test]
+fn somebody_s_folder_is_neither_filled_nor_emptied() {
+    let which = Which::new();
+    let own = which.data().join("bin/own");
+    std::fs::create_dir_all(own.parent().unwrap()).unwrap();
+    std::fs::write(&own, "").unwrap();
+    for (command, said) in [("up", "holds other things"), ("down", "nothing was touched")] {
+        let output = which.arena(&[command]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+        assert!(own.is_file());
+    }
+    std::fs::remove_dir_all(which.data()).unwrap();
+}
+
+#[test]
+fn what_cannot_be_meant_is_told_on_one_line_before_anything_starts() {
+    let long = format!("/var/tmp/{}", "a".repeat(100));
+    let cases: [(&[&str], &str); 12] = [
+        (&["up", "--port", "0"], "--port"),
+        (&["up", "--port", "7", "--database-port", "7"], "both 7"),
+        (&["up", "--database-port", "0"], "--database-port"),
+        (&["up", "--data", "/var/tmp/two words"], "--data"),
+        (&["up", "--data", &long], "bytes"),
+        (&["up", "--overlay", "nowhere.yml"], "nowhere.yml"),
+        (&["fight", "--overlay", "nowhere.yml"], "nowhere.yml"),
+        (&["fight", "--rate-factor", "nan"], "--rate-factor"),
+        (&["fight", "--quick", "--simulation", "Other"], "--quick"),
+        (&["fight", "--simulation", "nowhere.scala"], "nowhere.scala"),
+        (&["fight", "--payloads", "nowhere.tsv", "--terms", "nowhere.tsv"], "nowhere.tsv"),
+        (&["fight", "--vocabulary", "pessoas", "--payloads", SMALL, "--terms", SMALL], "--vocabulary users"),
+    ];
+    for (words, said) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_arena")).args(words).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{words:?}: {error}");
+        assert!(error.contains(said), "{words:?}: {error}");
+    }
+}
+
+const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gatling/resources/small/users-payloads.tsv");
 
 #[test]
 fn a_port_of_the_lab_that_is_taken_leaves_the_stack_up_and_no_part_of_the_lab() {

@@ -5,13 +5,11 @@ pub mod verdict;
 mod warmup;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::gatling::{self, Outcome};
 use crate::observe::Observer;
 use crate::payloads::{self, Files};
@@ -84,10 +82,21 @@ impl FightArgs {
         if self.quick { 0.1 } else { self.duration_factor }
     }
 
-    /// Any other simulation brings its own rates and durations.
-    fn check_for_foreign_simulation(&self) -> anyhow::Result<()> {
+    /// What the command line alone tells to be wrong.
+    fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        self.which.check(workspace)?;
+        gatling::check(self.simulation.as_deref())?;
+        // Any other simulation brings its own rates and durations.
         let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;
-        ensure!(unchanged, "only Peleja's own simulation takes --rate-factor, --duration-factor and --quick");
+        ensure!(
+            unchanged || gatling::is_ours(self.simulation.as_deref()),
+            "only Peleja's own simulation takes --rate-factor, --duration-factor and --quick"
+        );
+        let Some((file, terms)) = self.payloads.as_ref().zip(self.terms.as_ref()) else { return Ok(()) };
+        std::fs::File::open(terms).with_context(|| format!("cannot read {}", terms.display()))?;
+        let spoken = payloads::vocabulary(file)?.name();
+        let asked = self.vocabulary.name();
+        ensure!(spoken == asked, "{} is in the words of --vocabulary {spoken}, not {asked}", file.display());
         Ok(())
     }
 }
@@ -99,16 +108,16 @@ impl FightArgs {
 /// If there was no bout to judge.
 pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
-    let interrupted = interruption()?;
-    let checkpoint = || -> anyhow::Result<()> {
-        ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-        Ok(())
-    };
+    if exit::accept(arguments.check(&workspace)).is_none() {
+        return Ok(Exit::Usage);
+    }
+    let interrupted = exit::interruption()?;
     ensure!(
         arguments.which.running(&workspace)?.is_none(),
         "a stack runs already, and a bout wants one of its own; `cargo arena down` ends it"
     );
 
+    arguments.which.check_machine()?;
     let mut tools = vec![Tool::Jdk, Tool::Maven];
     if arguments.which.engine == Engine::Native {
         tools.extend([Tool::Postgres, Tool::Nginx]);
@@ -116,12 +125,9 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     prerequisites::ensure(&tools, Install::unless(arguments.no_install))?;
     eprintln!("arena: building the load test and the contender");
     let simulation = gatling::prepare(&workspace, arguments.simulation.as_deref(), &interrupted)?;
-    if !simulation.is_ours() {
-        arguments.check_for_foreign_simulation()?;
-    }
     let files = files(arguments, &workspace)?;
 
-    checkpoint()?;
+    exit::fail_if_interrupted()?;
     eprintln!("arena: starting the stack ({})", arguments.which.engine.name());
     let guard = Guard::new(arguments, &workspace);
     let running = guard.up()?;
@@ -132,12 +138,12 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         guard.keep_people();
         bail!("{strangers} people are stored from before; `cargo arena down` removes them, or give another --data");
     }
-    checkpoint()?;
+    exit::fail_if_interrupted()?;
     eprintln!("arena: warming up");
     warmup::warm_up(&running.url, arguments.vocabulary, &mut database)?;
     let durability = database.durability(running.database_folder.as_deref())?;
 
-    checkpoint()?;
+    exit::fail_if_interrupted()?;
     let id = history::new_id("fight");
     let settings = gatling::Settings {
         base_url: running.url.clone(),
@@ -253,20 +259,9 @@ impl Bout<'_> {
 
 fn files(arguments: &FightArgs, workspace: &Workspace) -> anyhow::Result<Files> {
     if let Some((payloads, terms)) = arguments.payloads.clone().zip(arguments.terms.clone()) {
-        // Fails now, not after the bout, if it is no payload file.
-        payloads::ceiling(&payloads, 1)?;
         return Ok(Files { payloads, terms });
     }
     payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary, payloads::ROWS, arguments.seed)
-}
-
-/// Becomes true at Ctrl-C or SIGTERM.
-fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, interrupted.clone()).context("handling signals")?;
-    }
-    Ok(interrupted)
 }
 
 /// Ends the stack however the bout ends.

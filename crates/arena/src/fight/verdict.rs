@@ -30,7 +30,10 @@ pub fn judge(
     if people.stored < people.ceiling {
         reasons.push(format!("{} people are lost or were refused", people.ceiling - people.stored));
     }
-    if people.stored > people.ceiling {
+    if people.stored > 0 && !requests.iter().any(|requests| requests.kind == "create") {
+        reasons
+            .push("how many people there should be cannot be told: no request is named `create` or `criação`".into());
+    } else if people.stored > people.ceiling {
         reasons.push(format!("{} people should not have been stored", people.stored - people.ceiling));
     }
     if people.acknowledged.is_some_and(|acknowledged| acknowledged > people.stored) {
@@ -200,6 +203,22 @@ mod tests {
         assert_eq!(outcome(&[], 9, 9, &durability()).outcome, Outcome::Failed);
         let careless = Durability { fsync: false, ..durability() };
         assert_eq!(outcome(&creates(&[]), 9, 9, &careless).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn only_a_clean_bout_ends_well() {
+        assert_eq!(exit(Outcome::Clean), Exit::Good);
+        assert_eq!(exit(Outcome::Failed), Exit::Failed);
+        assert_eq!(exit(Outcome::Invalid), Exit::Invalid);
+    }
+
+    #[test]
+    fn a_simulation_whose_creates_have_another_name_is_told_so() {
+        let requests: Vec<Requests> =
+            creates(&[]).into_iter().map(|requests| Requests { kind: "POST".into(), ..requests }).collect();
+        let people = People { stored: 9, ceiling: 0, acknowledged: Some(0) };
+        let reasons = judge(&requests, &BTreeMap::new(), &people, &durability()).reasons;
+        assert!(reasons.len() == 1 && reasons[0].contains("no request is named"), "{reasons:?}");
     }
 
     #[test]

@@ -12,6 +12,6 @@ mod simulate;
 #[cfg(test)]
 mod tests;
 
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, check, is_ours, prepare};
 pub use results::{Outcome, read_results};
 pub use simulate::{Settings, run};

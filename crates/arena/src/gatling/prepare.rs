@@ -53,9 +53,26 @@ pub fn prepare(workspace: &Workspace, simulation: Option<&Path>, interrupted: &A
     Ok(prepared)
 }
 
+/// Whether `simulation`, as [`prepare`] takes it, is the one that Peleja brings.
+pub fn is_ours(simulation: Option<&Path>) -> bool {
+    simulation.is_none_or(|name| name == Path::new(OURS))
+}
+
+/// Whether `simulation`, as [`prepare`] takes it, can be read where it is a file.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub fn check(simulation: Option<&Path>) -> anyhow::Result<()> {
+    match simulation {
+        Some(file) if !is_class_name(file) => source(file).map(drop),
+        _ => Ok(()),
+    }
+}
+
 impl Prepared {
     /// Whether it is the simulation that Peleja brings, the one that takes base URL, vocabulary and factors as settings.
-    pub fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.class == OURS
     }
 
@@ -99,9 +116,7 @@ fn is_class_name(name: &Path) -> bool {
 
 /// Puts a simulation from elsewhere into a folder of its own, untouched where it is the same as last time.
 fn stage(file: &Path, folder: &Path, gatling: &Path) -> anyhow::Result<Prepared> {
-    let cannot_read = || format!("cannot read the simulation {}", file.display());
-    let text = fs::read_to_string(file).with_context(cannot_read)?;
-    let class = simulation_class(&text).with_context(cannot_read)?;
+    let (class, text) = source(file)?;
     let sources = folder.join(&class).join("sources");
     let staged = sources.join("Simulation.scala");
     if fs::read_to_string(&staged).ok().as_deref() != Some(&text) {
@@ -109,6 +124,13 @@ fn stage(file: &Path, folder: &Path, gatling: &Path) -> anyhow::Result<Prepared>
         fs::write(&staged, text).with_context(|| format!("cannot write {}", staged.display()))?;
     }
     Ok(Prepared { output: folder.join(&class), class, sources, script: gatling.join("run.sh") })
+}
+
+/// The class and the text of a simulation.
+fn source(file: &Path) -> anyhow::Result<(String, String)> {
+    let cannot_read = || format!("cannot read the simulation {}", file.display());
+    let text = fs::read_to_string(file).with_context(cannot_read)?;
+    Ok((simulation_class(&text).with_context(cannot_read)?, text))
 }
 
 /// The class in a Scala source that extends `Simulation`, with its package.

@@ -75,6 +75,25 @@ pub fn ensure(dir: &Path, vocabulary: Vocabulary, rows: u64, seed: u64) -> Resul
 /// The file cannot be read or is not a payload file.
 pub fn ceiling(path: &Path, rows_sent: u64) -> Result<u64> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (vocabulary, rows) = rows(path, &text)?;
+    let mut oracle = Oracle::new(vocabulary);
+    // Rows that come round again find their nickname taken, or are as invalid as before.
+    for row in rows.take(usize::try_from(rows_sent).unwrap_or(usize::MAX)) {
+        oracle.create(row);
+    }
+    Ok(oracle.people())
+}
+
+/// In which words a payload file speaks of people.
+///
+/// # Errors
+/// The file cannot be read or is not a payload file.
+pub fn vocabulary(path: &Path) -> Result<Vocabulary> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(rows(path, &text)?.0)
+}
+
+fn rows<'a>(path: &Path, text: &'a [u8]) -> Result<(Vocabulary, impl Iterator<Item = &'a [u8]> + Clone)> {
     let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     if lines.next() != Some(PAYLOADS_HEADER.as_bytes()) {
         bail!("{} is not a payload file: its first line is not `{PAYLOADS_HEADER}`", path.display());
@@ -83,12 +102,7 @@ pub fn ceiling(path: &Path, rows_sent: u64) -> Result<u64> {
     let Some(vocabulary) = rows.clone().find_map(vocabulary_of) else {
         bail!("{} is not a payload file: no row has a `nickname` or an `apelido`", path.display());
     };
-    let mut oracle = Oracle::new(vocabulary);
-    // Rows that come round again find their nickname taken, or are as invalid as before.
-    for row in rows.take(usize::try_from(rows_sent).unwrap_or(usize::MAX)) {
-        oracle.create(row);
-    }
-    Ok(oracle.people())
+    Ok((vocabulary, rows))
 }
 
 /// Writes the payloads and the search terms that `seed` stands for, replacing what is there.

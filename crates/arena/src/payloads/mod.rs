@@ -14,11 +14,12 @@ use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
 
 pub use event::{Person, people, terms};
-pub use files::{Files, Written, ceiling, ensure};
+pub use files::{Files, Written, ceiling, ensure, vocabulary};
 pub use hard::{HardCase, hard_cases};
 pub use oracle::Oracle;
 
 use crate::exit::Exit;
+use crate::terminal;
 use crate::vocabulary::Vocabulary;
 use crate::workspace::Workspace;
 
@@ -100,20 +101,18 @@ fn print_ceiling(args: &Args, sent: u64) -> Result<()> {
         None => seed_ceiling(args.seed, sent.min(args.rows.unwrap_or(ROWS))),
     };
     if args.json {
-        return print_json(&CeilingDocument { schema: SCHEMA, rows_sent: sent, people });
+        return terminal::print_json(&CeilingDocument { schema: SCHEMA, rows_sent: sent, people });
     }
-    println!("{people}");
-    Ok(())
+    terminal::print(&format!("{people}\n"))
 }
 
 fn write_hard(args: &Args) -> Result<()> {
     let written = files::write_hard(&args.directory()?, args.vocabulary, args.rows.unwrap_or(HARD_ROWS), args.seed)?;
     if args.json {
         let files = vec![written];
-        return print_json(&FilesDocument { schema: SCHEMA, seed: args.seed, files, ceilings: Vec::new() });
+        return terminal::print_json(&FilesDocument { schema: SCHEMA, seed: args.seed, files, ceilings: Vec::new() });
     }
-    print_written(&written);
-    Ok(())
+    terminal::print(&told(&written))
 }
 
 fn write_event(args: &Args) -> Result<()> {
@@ -125,13 +124,18 @@ fn write_event(args: &Args) -> Result<()> {
         people: seed_ceiling(args.seed, rows_sent.min(rows)),
     });
     if args.json {
-        return print_json(&FilesDocument { schema: SCHEMA, seed: args.seed, files, ceilings: ceilings.into() });
+        return terminal::print_json(&FilesDocument {
+            schema: SCHEMA,
+            seed: args.seed,
+            files,
+            ceilings: ceilings.into(),
+        });
     }
-    files.iter().for_each(print_written);
-    for ceiling in ceilings {
-        println!("ceiling after {} rows sent: {} people", ceiling.rows_sent, ceiling.people);
+    let mut text: String = files.iter().map(told).collect();
+    for CeilingDocument { rows_sent, people, .. } in ceilings {
+        text.push_str(&format!("ceiling after {rows_sent} rows sent: {people} people\n"));
     }
-    Ok(())
+    terminal::print(&text)
 }
 
 /// How many people a correct server holds after the first `rows` rows of a seed.
@@ -157,13 +161,9 @@ struct CeilingDocument {
     people: u64,
 }
 
-fn print_json(document: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(document)?);
-    Ok(())
-}
-
-fn print_written(written: &Written) {
-    println!("{}: {} rows, {} bytes, SHA-256 {}", written.path.display(), written.rows, written.bytes, written.sha256);
+fn told(written: &Written) -> String {
+    let Written { path, rows, bytes, sha256 } = written;
+    format!("{}: {rows} rows, {bytes} bytes, SHA-256 {sha256}\n", path.display())
 }
 
 #[cfg(test)]

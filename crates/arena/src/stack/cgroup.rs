@@ -95,11 +95,10 @@ impl Hierarchy {
             fs::create_dir_all(&group).with_context(|| group.display().to_string())?;
         }
         if let Self::V2(root) = self {
-            for controller in ["cpu", "memory", "io"] {
-                let path = root.join(parent).join("cgroup.subtree_control");
-                // io may be missing, see `detect_v2`.
-                let _ = fs::write(path, format!("+{controller}"));
-            }
+            let path = root.join(parent).join("cgroup.subtree_control");
+            // All or none are enabled by one write, and io may be missing, see `detect_v2`.
+            let enabled = fs::write(&path, "+cpu +memory +io").or_else(|_| fs::write(&path, "+cpu +memory"));
+            enabled.with_context(|| format!("+cpu +memory to {}", path.display()))?;
         }
         for (path, value) in self.settings(&name, limit) {
             fs::write(&path, &value).with_context(|| format!("{value} to {}", path.display()))?;
@@ -256,6 +255,21 @@ mod tests {
         let v2 = Hierarchy::detect_at(root.path());
         v2.create("p", &limit()).unwrap();
         assert_eq!(fs::read_to_string(group.join("cpu.max")).unwrap(), "25000 100000");
+        let handed_down = fs::read_to_string(root.path().join("p/cgroup.subtree_control")).unwrap();
+        assert_eq!(handed_down, "+cpu +memory +io");
+    }
+
+    /// As in a container, whose group holds processes: the kernel lists nothing, whatever is written.
+    #[test]
+    fn a_version_2_that_hands_nothing_down_sets_no_limits() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("cgroup.controllers"), "cpu io memory").unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.path().join("cgroup.subtree_control")).unwrap();
+        let hierarchy = Hierarchy::detect_at(root.path());
+        assert!(
+            matches!(&hierarchy, Hierarchy::Absent(reason) if reason.contains("cannot be enabled")),
+            "{hierarchy:?}"
+        );
     }
 
     /// Where this machine lets us, a real child really is held to its limit's group and leaves nothing behind.

@@ -123,9 +123,11 @@ pub(super) fn initialize<'a>(
     account: Account,
     arguments: impl IntoIterator<Item = &'a str>,
 ) -> anyhow::Result<()> {
+    account.create_folder(data)?;
     let mut command = Command::new(programs.join("initdb"));
     command.arg("-D").arg(data).args(["-U", "postgres"]).args(arguments);
-    command.current_dir(data.parent().unwrap_or(data));
+    // By which it is found, should nobody be left to wait for it.
+    command.current_dir(data);
     process::prepare(&mut command, account, None);
     let output = command.output().context("starting initdb")?;
     ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());

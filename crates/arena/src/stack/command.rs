@@ -1,17 +1,18 @@
 //! `arena up`, `down`, `status` and `logs`.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use super::compose::SERVICES;
+use super::compose::{Compose, SERVICES};
 use super::docker::Docker;
 use super::lab::{self, Lab};
 use super::native::{self, Native};
 use super::{Engine, PORT, Running};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::prerequisites::{self, Install, Tool};
 use crate::run::Limit;
 use crate::terminal;
@@ -23,14 +24,15 @@ pub struct Which {
     /// What runs the services.
     #[arg(long, value_enum, default_value_t)]
     pub engine: Engine,
-    /// Where plain processes keep their files; another folder is another stack. [default: /var/tmp/peleja-UID]
-    #[arg(long, value_name = "DIR")]
+    /// Where plain processes keep their files, a new or an empty folder; another one is another stack. [default:
+    /// /var/tmp/peleja-UID]
+    #[arg(long, value_name = "DIR", value_parser = native::data_folder)]
     data: Option<PathBuf>,
     /// Port of the API.
-    #[arg(long, default_value_t = PORT)]
+    #[arg(long, default_value_t = PORT, value_parser = port())]
     port: u16,
     /// Port of PostgreSQL on the loopback address. [default: 5432, or any free one where that is taken]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port())]
     database_port: Option<u16>,
     /// A Compose file laid over docker-compose.yml, as `docker compose --file` does: other limits, other settings. May
     /// be repeated.
@@ -38,11 +40,47 @@ pub struct Which {
     overlays: Vec<PathBuf>,
 }
 
+/// Port 0 means any to the kernel, and nothing to whoever wants to connect.
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
 impl Which {
+    /// Whether a stack could be started so, as far as the command line goes.
+    ///
+    /// # Errors
+    ///
+    /// If the same port is wanted twice, or an overlay cannot be laid over `docker-compose.yml`.
+    pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
+        Compose::read(&workspace.path("docker-compose.yml"), &self.overlays)?;
+        Ok(())
+    }
+
+    /// Whether the machine has what the stack needs of ports and folders, as far as that can be told before it is built.
+    ///
+    /// # Errors
+    ///
+    /// As [`Native::check`].
+    pub fn check_machine(&self) -> anyhow::Result<()> {
+        match self.engine {
+            Engine::Native => self.native()?.check(self.port, self.database_port),
+            Engine::Docker => Ok(()),
+        }
+    }
+
+    /// The flags by which another command finds the same stack.
+    fn flags(&self) -> String {
+        match (self.engine, &self.data) {
+            (Engine::Docker, _) => " --engine docker".into(),
+            (Engine::Native, Some(data)) => format!(" --data {}", data.display()),
+            (Engine::Native, None) => String::new(),
+        }
+    }
+
     /// The stack of plain processes that is meant.
     pub fn native(&self) -> anyhow::Result<Native> {
-        let data = self.data.clone().unwrap_or_else(Native::default_data);
-        Ok(Native::at(&std::path::absolute(data)?))
+        Ok(Native::at(&self.data.clone().unwrap_or_else(Native::default_data)))
     }
 
     /// The Compose project that is meant.
@@ -82,8 +120,10 @@ impl Which {
     pub fn up(&self, workspace: &Workspace, limits: bool, install: Install) -> anyhow::Result<Running> {
         match self.engine {
             Engine::Native => {
+                self.check_machine()?;
                 prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
                 let program = build_contender(workspace)?;
+                exit::fail_if_interrupted()?;
                 let overlays = self.overlays.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
                 let (port, database_port) = (self.port, self.database_port);
                 let options = native::Options { port, database_port, limits, overlays, program };
@@ -167,31 +207,34 @@ pub struct LogsArgs {
 pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let which = &arguments.which;
+    if exit::accept(which.check(&workspace)).is_none() {
+        return Ok(Exit::Usage);
+    }
+    exit::interruption()?;
     let (running, started) = match which.running(&workspace)? {
         Some(running) => (running, false),
         None => (which.up(&workspace, !arguments.no_limits, Install::unless(arguments.no_install))?, true),
     };
     if !started {
-        println!("The stack runs already.");
+        terminal::print("The stack runs already.\n")?;
     }
     if arguments.lab {
         up_lab(&workspace, which, arguments.lab_ports)?;
     }
     if !started {
-        println!();
+        terminal::print("\n")?;
     }
     print_status(&workspace, which, &running)?;
     if started {
-        let engine = if running.engine == Engine::Docker { " --engine docker" } else { "" };
-        println!("\nTry   curl -i '{}/users?q=a'\nEnd   cargo arena down{engine}", running.url);
+        let (url, flags) = (&running.url, which.flags());
+        terminal::print(&format!("\nTry   curl -i '{url}/users?q=a'\nEnd   cargo arena down{flags}\n"))?;
     }
     Ok(Exit::Good)
 }
 
 fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Result<()> {
     if which.lab(workspace)?.is_some_and(|lab| lab.running) {
-        println!("The lab runs already.");
-        return Ok(());
+        return terminal::print("The lab runs already.\n");
     }
     match which.engine {
         Engine::Native => which.native()?.up_lab(workspace, &lab::build(workspace)?, ports),
@@ -204,10 +247,10 @@ pub fn down(arguments: &DownArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let ended = arguments.which.down(&workspace, !arguments.keep)?;
     let what = if arguments.which.engine == Engine::Docker { "containers" } else { "processes" };
-    match ended {
-        0 => println!("Nothing ran."),
-        ended => println!("Ended {ended} {what}."),
-    }
+    terminal::print(&match ended {
+        0 => "Nothing ran.\n".to_owned(),
+        ended => format!("Ended {ended} {what}.\n"),
+    })?;
     Ok(Exit::Good)
 }
 
@@ -231,11 +274,12 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
     } else if let Some(running) = &running {
         print_status(&workspace, &arguments.which, running)?;
     } else if arguments.which.engine == Engine::Native && !arguments.which.native()?.processes().all.is_empty() {
-        let parts = arguments.which.native()?.processes().main;
-        let parts: Vec<&str> = parts.keys().map(String::as_str).collect();
-        println!("Only a part of the stack runs: {}. `cargo arena down` ends it.", parts.join(", "));
+        let found = arguments.which.native()?.processes();
+        let parts: Vec<&str> = found.main.keys().map(String::as_str).collect();
+        let parts = if parts.is_empty() { "what a crash left of it".to_owned() } else { parts.join(", ") };
+        terminal::print(&format!("Only a part of the stack runs: {parts}. `cargo arena down` ends it.\n"))?;
     } else {
-        println!("Nothing runs. `cargo arena up` starts the stack.");
+        terminal::print("Nothing runs. `cargo arena up` starts the stack.\n")?;
     }
     let whole = running.is_some() && lab.is_none_or(|lab| lab.running);
     Ok(if whole { Exit::Good } else { Exit::Failed })
@@ -265,8 +309,8 @@ pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
             command
         }
     };
-    let status = command.status().context("showing the logs")?;
-    Ok(if status.success() { Exit::Good } else { Exit::Failed })
+    // In place of this process: nobody is left over who follows, whoever ends the arena, and how.
+    Err(command.exec()).context("showing the logs")
 }
 
 fn print_status(workspace: &Workspace, which: &Which, running: &Running) -> anyhow::Result<()> {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +18,9 @@ use super::cgroup::{Entrance, Hierarchy};
 use super::cluster;
 use super::compose::{Compose, SERVICES};
 use super::lab::{self, Lab};
-use super::process::{self, Account};
+use super::process::{self, Account, NEW_CLUSTER};
 use super::{DATABASE_PORT, Engine, Running};
+use crate::exit;
 use crate::observe::Target;
 use crate::prerequisites::{self, Tool};
 use crate::run::Limit;
@@ -29,6 +32,11 @@ const SOCKETS: &str = "/run/peleja";
 const DATABASE_SOCKETS: &str = "/run/postgresql";
 /// How nginx.conf says which port it listens on.
 const LISTEN: &str = "listen 9999";
+
+/// The file that tells a data directory from anybody else's folder.
+const MARK: &str = ".peleja";
+/// A Unix socket's path may have 107 bytes, and this is the longest of those below a data directory.
+const LONGEST_FOLDER: usize = 107 - "/run/.s.PGSQL.65535".len();
 
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -86,7 +94,7 @@ impl Settings {
 impl Native {
     /// The stack whose files are in `data`, whether it runs or not.
     pub fn at(data: &Path) -> Self {
-        Self { data: data.to_owned(), hierarchy: Hierarchy::detect() }
+        Self { data: resolve(data), hierarchy: Hierarchy::detect() }
     }
 
     /// Where stacks are kept unless told otherwise: on a real disk, and where PostgreSQL's account can reach it.
@@ -149,25 +157,75 @@ impl Native {
     ///
     /// If a port is taken, a program is missing, or a service does not come up; the error names its log.
     pub fn up(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
-        let found = process::find(&self.data);
-        if let (false, Some(settings)) = (found.main.is_empty(), self.settings()) {
-            let account = Account::choose()?;
-            return self.start_missing(workspace, account, &settings);
+        self.check(options.port, options.database_port)?;
+        fs::create_dir_all(&self.data).with_context(|| self.data.display().to_string())?;
+        let _lock = self.lock()?;
+        if let Some(settings) = self.settings_of_a_part() {
+            return self.start_missing(workspace, Account::choose()?, &settings);
         }
-        ensure!(
-            found.all.is_empty(),
-            "a part of a stack runs below {}; `cargo arena down` ends it",
-            self.data.display()
-        );
-        ensure!(
-            port_is_free(options.port),
-            "something else listens on port {}; end it, or choose another with --port",
-            options.port
-        );
+        // Now that nobody else starts or ends anything here.
+        let nothing = process::find(&self.data).all.is_empty();
+        ensure!(nothing, "a part of a stack runs below {}; `cargo arena down` ends it", self.data.display());
+        self.check(options.port, options.database_port)?;
         self.start_fresh(workspace, options).inspect_err(|_| {
             // The first error is the one to tell, and its log the one to keep.
-            let _ = self.down(false);
+            let _ = self.end(false);
         })
+    }
+
+    /// Whether [`Native::up`] has what it needs of ports and folders, to be known before anything is built. Ports are of no
+    /// concern where a part of the stack runs, which keeps its own.
+    ///
+    /// # Errors
+    ///
+    /// If a port is taken, or the data directory is in use for other things.
+    pub fn check(&self, port: u16, database_port: Option<u16>) -> anyhow::Result<()> {
+        let folder = self.data.display();
+        if self.settings_of_a_part().is_some() {
+            return Ok(());
+        }
+        ensure!(!self.is_foreign(), "{folder} holds other things; choose an empty or a new folder with --data");
+        ensure!(port_is_free(port), "something else listens on port {port}; end it, or choose another with --port");
+        if let Some(port) = database_port {
+            ensure!(port_is_free(port), "something else listens on port {port}; choose another with --database-port");
+        }
+        Ok(())
+    }
+
+    fn settings_of_a_part(&self) -> Option<Settings> {
+        self.settings().filter(|_| !process::find(&self.data).main.is_empty())
+    }
+
+    /// Whether the data directory is a folder with things in it that are not the arena's.
+    fn is_foreign(&self) -> bool {
+        let ours = [MARK, "settings.json"].iter().any(|name| self.data.join(name).exists());
+        !ours && fs::read_dir(&self.data).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// Keeps other arenas from the data directory until it is dropped, and waits for one that is at work there. None where
+    /// there is no such folder.
+    fn lock(&self) -> anyhow::Result<Option<Flock<fs::File>>> {
+        let mut told = false;
+        loop {
+            let folder = match fs::File::open(&self.data) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                opened => opened.with_context(|| self.data.display().to_string())?,
+            };
+            let held = folder.metadata()?.ino();
+            match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+                // Whoever had it may have removed the folder, and the lock with it.
+                Ok(lock) if fs::metadata(&self.data).is_ok_and(|now| now.ino() == held) => return Ok(Some(lock)),
+                Ok(_) => continue,
+                Err((_, nix::errno::Errno::EWOULDBLOCK)) => {}
+                Err((_, error)) => return Err(error).with_context(|| format!("locking {}", self.data.display())),
+            }
+            if !told {
+                eprintln!("arena: waiting for another arena that is at work on {}", self.data.display());
+                told = true;
+            }
+            exit::fail_if_interrupted()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     fn start_fresh(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
@@ -175,13 +233,14 @@ impl Native {
         let account = Account::choose()?;
         let settings = Settings {
             port: options.port,
-            database_port: choose_database_port(options.database_port)?,
+            database_port: choose_database_port(options.database_port, options.port)?,
             limits: self.effective_limits(compose.limits()?, options.limits),
             overlays: options.overlays.clone(),
             lab: None,
         };
         self.lay_out(account, &settings)?;
         self.create_cluster(account, &compose)?;
+        exit::fail_if_interrupted()?;
         fs::copy(&options.program, self.data.join("bin/peleja"))
             .with_context(|| format!("copying {}", options.program.display()))?;
         self.start_missing(workspace, account, &settings)
@@ -223,7 +282,9 @@ impl Native {
     }
 
     fn lay_out(&self, account: Account, settings: &Settings) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.data).with_context(|| self.data.display().to_string())?;
+        let mark = self.data.join(MARK);
+        fs::write(&mark, "").with_context(|| mark.display().to_string())?;
+        account.ensure_entry(&self.data)?;
         for folder in ["bin", "logs", "run", "nginx", "api1", "api2"] {
             account.create_folder(&self.data.join(folder))?;
         }
@@ -240,11 +301,10 @@ impl Native {
         if self.data.join("db").is_dir() {
             return Ok(());
         }
-        let new = self.data.join("db.new");
+        let new = self.data.join(NEW_CLUSTER);
         if new.is_dir() {
             fs::remove_dir_all(&new).with_context(|| new.display().to_string())?;
         }
-        account.create_folder(&new)?;
         let environment = compose.environment("db")?;
         let password = self.data.join("run/password");
         fs::write(&password, environment.get("POSTGRES_PASSWORD").copied().unwrap_or("rinha"))?;
@@ -363,8 +423,9 @@ impl Native {
         let came = process::wait_until(READY_PATIENCE, || {
             let is_ready = ready();
             gone = !is_ready && ended();
-            is_ready || gone
+            is_ready || gone || exit::is_interrupted()
         });
+        exit::fail_if_interrupted()?;
         if came && !gone {
             return Ok(());
         }
@@ -393,6 +454,7 @@ impl Native {
     /// If the stack does not run, a port is taken, or a part does not come up; the error names its log. What came up
     /// stays up.
     pub fn up_lab(&self, workspace: &Workspace, program: &Path, ports: lab::Ports) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
         let account = Account::choose()?;
         let mut settings = self.settings().context("the lab needs the stack's database, and the stack does not run")?;
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
@@ -468,6 +530,12 @@ impl Native {
     ///
     /// If something does not end or cannot be removed.
     pub fn down(&self, erase: bool) -> anyhow::Result<usize> {
+        ensure!(!self.is_foreign(), "{} is no data directory of a stack; nothing was touched", self.data.display());
+        let _lock = self.lock()?;
+        self.end(erase)
+    }
+
+    fn end(&self, erase: bool) -> anyhow::Result<usize> {
         let found = process::find(&self.data);
         let main = |service: &str| found.main.get(service).copied();
         // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions
@@ -498,22 +566,48 @@ impl Native {
     }
 
     fn remove_files(&self, erase: bool) -> anyhow::Result<()> {
-        // Only what `up` made: a data directory given by hand may hold other things too.
+        // Only what `up` made: somebody may have put other things beside it.
         let kept: &[&str] = if erase { &[] } else { &["db", "logs"] };
-        for folder in ["bin", "run", "nginx", "api1", "api2", "db.new", "db", "logs"].iter().chain(&lab::PARTS) {
+        for folder in ["bin", "run", "nginx", "api1", "api2", NEW_CLUSTER, "db", "logs"].iter().chain(&lab::PARTS) {
             let path = self.data.join(folder);
             if !kept.contains(folder) && path.is_dir() {
                 fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
             }
         }
-        let settings = self.data.join("settings.json");
-        if settings.is_file() {
-            fs::remove_file(settings)?;
+        // What is kept stays ours, for the next `up` and `down`. The mark goes last: a `down` that failed can be repeated.
+        let left = kept.iter().any(|folder| self.data.join(folder).exists());
+        let files: &[&str] = if left { &["settings.json"] } else { &["settings.json", MARK] };
+        for file in files.iter().map(|name| self.data.join(name)).filter(|file| file.is_file()) {
+            fs::remove_file(&file).with_context(|| file.display().to_string())?;
         }
         // Not empty, or never there: either is fine.
         let _ = fs::remove_dir(&self.data);
         Ok(())
     }
+}
+
+/// A data directory from the command line, absolute.
+///
+/// # Errors
+///
+/// If PostgreSQL, nginx or the kernel could not use it.
+pub fn data_folder(text: &str) -> Result<PathBuf, String> {
+    let folder = resolve(&std::path::absolute(text).map_err(|error| error.to_string())?);
+    let path = folder.to_str().ok_or("it leads to a folder whose name is not UTF-8")?;
+    if path.len() > LONGEST_FOLDER {
+        return Err(format!("{path} has {} bytes, and sockets below it allow {LONGEST_FOLDER}", path.len()));
+    }
+    // What else there is means something to PostgreSQL's settings, to nginx.conf, or to connection strings.
+    match path.chars().find(|c| !c.is_alphanumeric() && !"/._-+@~".contains(*c)) {
+        Some(c) => Err(format!("{c:?} in {path}: only letters, digits and . _ - + @ ~ may be in it")),
+        None => Ok(folder),
+    }
+}
+
+/// The path without links, and without a slash at its end: one folder is one stack, however it is written.
+fn resolve(path: &Path) -> PathBuf {
+    let real = |known: &Path| Some(known.canonicalize().ok()?.join(path.strip_prefix(known).ok()?));
+    path.ancestors().find_map(real).as_deref().unwrap_or(path).components().collect()
 }
 
 fn port_is_free(port: u16) -> bool {
@@ -530,12 +624,11 @@ fn ensure_port(part: &str, settings: &Settings) -> anyhow::Result<()> {
     }
 }
 
-fn choose_database_port(wanted: Option<u16>) -> anyhow::Result<u16> {
+fn choose_database_port(wanted: Option<u16>, taken: u16) -> anyhow::Result<u16> {
     if let Some(port) = wanted {
-        ensure!(port_is_free(port), "something else listens on port {port}; choose another with --database-port");
         return Ok(port);
     }
-    if port_is_free(DATABASE_PORT) {
+    if DATABASE_PORT != taken && port_is_free(DATABASE_PORT) {
         return Ok(DATABASE_PORT);
     }
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -560,4 +653,70 @@ pub fn tail(path: &Path, lines: usize) -> String {
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_stack_however_it_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink(root.join("real"), root.join("link")).unwrap();
+        let stack = |folder: &str| Native::at(&root.join(folder));
+        for folder in ["real/", "./real", "link", "link/"] {
+            assert_eq!(stack(folder).group(), stack("real").group(), "{folder}");
+        }
+        assert_eq!(stack("link/new/").data, root.join("real/new"));
+    }
+
+    #[test]
+    fn folders_that_a_service_could_not_use_are_refused() {
+        assert_eq!(data_folder("/nowhere/é_1.2-3+4@5~6/").unwrap(), Path::new("/nowhere/é_1.2-3+4@5~6"));
+        assert!(data_folder("relative").unwrap().is_absolute());
+        for wrong in ["", "/a b", "/a,b", "/a;b", "/a'b", "/a\"b", "/a\\b", "/a\nb", "/$a", "/{a", "/a#b"] {
+            assert!(data_folder(wrong).is_err(), "{wrong:?}");
+        }
+        let long = |bytes: usize| data_folder(&format!("/{}", "a".repeat(bytes - 1)));
+        assert!(long(LONGEST_FOLDER).is_ok());
+        assert!(long(LONGEST_FOLDER + 1).unwrap_err().contains("bytes"));
+    }
+
+    #[test]
+    fn somebody_s_own_folders_are_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        for folder in ["bin", "logs", "db"] {
+            fs::create_dir(home.path().join(folder)).unwrap();
+        }
+        let native = Native::at(home.path());
+        assert!(native.check(1, None).unwrap_err().to_string().contains("holds other things"));
+        assert!(native.down(true).is_err());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn who_comes_second_waits_for_the_lock_of_the_folder_that_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let native = Native::at(&root.path().join("stack"));
+        assert!(native.lock().unwrap().is_none());
+        fs::create_dir(&native.data).unwrap();
+        let first = native.lock().unwrap().unwrap();
+        let second = std::thread::spawn({
+            let native = native.clone();
+            move || native.lock().unwrap()
+        });
+        std::thread::sleep(Duration::from_millis(150));
+        assert!(!second.is_finished());
+        fs::remove_dir(&native.data).unwrap();
+        drop(first);
+        assert!(second.join().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_database_gets_no_port_that_the_api_has() {
+        assert_ne!(choose_database_port(None, DATABASE_PORT).unwrap(), DATABASE_PORT);
+        assert_eq!(choose_database_port(Some(7), 8).unwrap(), 7);
+    }
 }

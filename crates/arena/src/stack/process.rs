@@ -17,8 +17,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
 
 use super::cgroup::Entrance;
+use super::compose::SERVICES;
+use super::lab;
 
-const PROGRAMS: [&str; 4] = ["postgres", "nginx", "peleja", "lab"];
+const PROGRAMS: [&str; 5] = ["postgres", "initdb", "nginx", "peleja", "lab"];
+
+/// Where a cluster is made, until it is whole and becomes the database's folder.
+pub const NEW_CLUSTER: &str = "db.new";
 
 /// As whom the services run.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,25 @@ impl Account {
         let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.context("there is no user `postgres` or `nobody` to run the services as")?;
         Ok(Self { uid: user.uid, gid: user.gid })
+    }
+
+    /// Fails where the account may not enter a folder that the caller made, because of the folders above it.
+    ///
+    /// # Errors
+    ///
+    /// One line that says so.
+    pub fn ensure_entry(self, folder: &Path) -> anyhow::Result<()> {
+        let mut command = Command::new("test");
+        command.arg("-x").arg(folder);
+        prepare(&mut command, self, None);
+        let enters = command.status().context("starting test")?.success();
+        let name = User::from_uid(self.uid).ok().flatten().map_or(self.uid.to_string(), |user| user.name);
+        ensure!(
+            enters,
+            "the services run as {name}, who may not enter {}; choose another folder with --data",
+            folder.display()
+        );
+        Ok(())
     }
 
     /// Makes a folder that belongs to the account.
@@ -133,7 +157,7 @@ pub fn find(data: &Path) -> Found {
     let mut found = Found { all: members.iter().map(|(pid, _)| *pid).collect(), ..Found::default() };
     for (pid, service) in members {
         let child = parent_of(pid).is_some_and(|parent| found.all.contains(&parent));
-        if !child && !is_helper(pid) {
+        if service != NEW_CLUSTER && !child && !is_helper(pid) && !is_dying(pid) {
             found.main.entry(service).or_insert(pid);
         }
     }
@@ -155,19 +179,35 @@ pub fn end_orphans(data: &Path, service: &str) -> anyhow::Result<()> {
 }
 
 /// Whether a process is one that PostgreSQL or nginx started for itself, by the title that it has then; its parent may be
-/// gone.
+/// gone. Nor does one count that has no title any more: it is ending.
 fn is_helper(pid: i32) -> bool {
     let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    title.starts_with(b"postgres: ") || title.starts_with(b"nginx: worker")
+    title.is_empty() || title.starts_with(b"postgres: ") || title.starts_with(b"nginx: worker")
+}
+
+/// Whether a process was killed and only has not come to it yet: it counts no more, but is still to be waited for.
+fn is_dying(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| has_kill_pending(&status))
+}
+
+fn has_kill_pending(status: &str) -> bool {
+    const KILL: u64 = 1 << (Signal::SIGKILL as u32 - 1);
+    let masks = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+    masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & KILL != 0)
 }
 
 fn service_of(pid: i32, data: &Path) -> Option<String> {
-    let folder = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    let service = folder.strip_prefix(data).ok()?.components().next()?.as_os_str().to_str()?.to_owned();
-    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    // A program whose file was replaced since is listed with this at its end.
-    let program = PathBuf::from(program.to_str()?.trim_end_matches(" (deleted)"));
-    PROGRAMS.contains(&program.file_name()?.to_str()?).then_some(service)
+    let folder = link_of(pid, "cwd")?;
+    let service = folder.strip_prefix(data).ok()?.to_str()?.to_owned();
+    let known = SERVICES.iter().chain(&lab::PARTS).any(|known| *known == service) || service == NEW_CLUSTER;
+    let program = link_of(pid, "exe")?;
+    (known && PROGRAMS.contains(&program.file_name()?.to_str()?)).then_some(service)
+}
+
+/// What a link of a process leads to; a file that was replaced or removed since is listed with a word at its end.
+fn link_of(pid: i32, link: &str) -> Option<PathBuf> {
+    let file = fs::read_link(format!("/proc/{pid}/{link}")).ok()?;
+    Some(PathBuf::from(file.to_str()?.trim_end_matches(" (deleted)")))
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
@@ -208,6 +248,64 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_killed_and_still_lies_there_is_dying() {
+        let status = |thread: &str, shared: &str| format!("Threads:\t1\nSigPnd:\t{thread}\nShdPnd:\t{shared}\n");
+        let (none, kill, terminate) = ("0000000000000000", "0000000000000100", "0000000000004000");
+        assert!(has_kill_pending(&status(none, kill)));
+        assert!(has_kill_pending(&status(kill, none)));
+        assert!(!has_kill_pending(&status(none, none)));
+        assert!(!has_kill_pending(&status(none, terminate)));
+    }
+
+    #[test]
+    fn only_a_service_s_own_folder_makes_a_process_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().canonicalize().unwrap();
+        let program = data.join("nginx-program/nginx");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::copy("/bin/sleep", &program).unwrap();
+        for (folder, expected) in
+            [("nginx", Some("nginx")), ("nginx/sub", None), ("other", None), ("db.new", Some("db.new"))]
+        {
+            fs::create_dir_all(data.join(folder)).unwrap();
+            let mut child = Command::new(&program).arg("10").current_dir(data.join(folder)).spawn().unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            let service = service_of(pid, &data);
+            let main = find(&data).main.get("nginx").copied();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(service.as_deref(), expected, "{folder}");
+            assert_eq!(main, (folder == "nginx").then_some(pid), "{folder}");
+        }
+    }
+
+    /// A frozen process cannot come to its death: what is over in a moment otherwise lasts. Only version 1 freezes so.
+    #[test]
+    fn who_was_killed_runs_no_more_before_he_is_gone() {
+        let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/peleja-test-{}", std::process::id()));
+        if fs::create_dir(&freezer).is_err() {
+            eprintln!("not tried here: there is no freezer of version 1");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("nginx");
+        fs::create_dir(&folder).unwrap();
+        fs::copy("/bin/sleep", root.path().join("peleja")).unwrap();
+        let mut child = Command::new(root.path().join("peleja")).arg("10").current_dir(&folder).spawn().unwrap();
+        let pid = child.id() as i32;
+        let before = find(root.path());
+        fs::write(freezer.join("cgroup.procs"), pid.to_string()).unwrap();
+        fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
+        signal([pid], Signal::SIGKILL);
+        let after = find(root.path());
+        fs::write(freezer.join("freezer.state"), "THAWED").unwrap();
+        child.wait().unwrap();
+        assert!(wait_until(Duration::from_secs(5), || fs::remove_dir(&freezer).is_ok()));
+        assert_eq!((before.main.get("nginx"), after.main.get("nginx")), (Some(&pid), None));
+        assert_eq!(after.all, [pid]);
+    }
 
     #[test]
     fn a_service_keeps_none_of_its_caller_s_files() {
