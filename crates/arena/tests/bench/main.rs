@@ -251,6 +251,7 @@ fn thresholds_decide_the_exit_status() {
     assert_eq!(status(&["--fail-on", "fetch.p99>40ms"]), 99);
     assert_eq!(status(&["--require", "fetch.service.p50<0.04s"]), 99);
     assert_eq!(status(&["--require", "db.cpu_seconds<1s"]), 99);
+    assert_eq!(status(&["--fail-on", "crate.p99>1s"]), 99, "what cannot be told must not pass");
     assert_eq!(status(&["--fail-on", "failed>0", "--require", "fetch.count>10"]), 0);
 }
 
@@ -306,6 +307,7 @@ fn an_interrupt_ends_the_run_and_shows_what_there_is() {
 fn response_times_can_be_had_as_an_interval_log() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("times.hlog");
+    std::fs::write(&path, "what an earlier run left behind, ".repeat(10_000)).unwrap();
     let server = Server::start(Fault::None);
     let run = Bench::against(&server).with(&["--hdr-log", path.to_str().unwrap()]).shortly().run();
     let text = std::fs::read(&path).unwrap();
@@ -356,9 +358,40 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         &["--observe", "db"],
         &["--mix", "1:2"],
         &["--timeout", "0"],
+        &["--mix", "1:1:1"],
+        &["--ramp", "1..1e6", "--step", "1e-6"],
+        &["--search-parameter", "q q"],
+        &["--observe", "db=999999999"],
+        &["--hdr-log", "/nowhere/times.hlog"],
     ] {
         let ended = Bench::against(&server).with(arguments).output();
         assert_eq!((ended.status(), ended.stderr().lines().count()), (2, 1), "{arguments:?}: {}", ended.stderr());
     }
-    assert_eq!(server.requests(), 0);
+    assert_eq!(server.connections(), 0, "something was started");
+}
+
+#[test]
+fn files_that_hold_nothing_to_send_are_refused_before_anything_starts() {
+    let server = Server::start(Fault::None);
+    let runs = TempDir::new().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for file in [manifest, "/nowhere"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        command.env("ARENA_RUNS", runs.path()).args(["bench", "--payloads", file, "--terms", file]);
+        let output = command.args(["--url", &format!("http://{}", server.address)]).output().unwrap();
+        let ended = Ended { output, runs: TempDir::new().unwrap() };
+        assert_eq!((ended.status(), ended.stderr().lines().count()), (2, 1), "{}", ended.stderr());
+    }
+    assert_eq!(server.connections(), 0, "something was started");
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_end_it_in_a_panic() {
+    let server = Server::start(Fault::None);
+    let mut bench = Bench::against(&server).with(&["--rate", "20", "--seconds", "0.5"]);
+    let mut child = bench.command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
+    assert_eq!(ended.status(), 0, "{}", ended.stderr());
+    assert!(!ended.stderr().contains("panicked"), "{}", ended.stderr());
 }
