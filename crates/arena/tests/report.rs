@@ -273,6 +273,36 @@ fn the_command_writes_beside_the_document_or_where_it_is_told() {
 }
 
 #[test]
+fn a_page_stays_in_its_directory_whatever_id_the_document_has() {
+    let directory = TempDir::new().unwrap();
+    let document = directory.path().join("kept.json");
+    fs::write(&document, serde_json::to_string(&common::run("../escaped", 2, 1.0)).unwrap()).unwrap();
+    let report = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        command.arg("report").arg(&document).args(more).env("ARENA_RUNS", directory.path().join("runs"));
+        command.output().unwrap()
+    };
+
+    let refused = report(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("--output") && said.lines().count() == 1, "{said}");
+    assert!(!directory.path().join("escaped.html").exists());
+    assert!(report(&["--output", directory.path().join("page.html").to_str().unwrap()]).status.success());
+}
+
+#[test]
+fn a_checkout_that_kept_no_run_yet_can_make_a_page_of_gatlings_results() {
+    let directory = TempDir::new().unwrap();
+    let runs = directory.path().join("runs");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+    command.args(["report", concat!(env!("CARGO_MANIFEST_DIR"), "/src/gatling/testdata")]).env("ARENA_RUNS", &runs);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(runs.join("testdata.html").is_file());
+}
+
+#[test]
 fn a_directory_of_gatlings_results_makes_a_page() {
     let directory = TempDir::new().unwrap();
     let results = directory.path().join("bout-1");
