@@ -202,6 +202,11 @@ impl Monitor {
         self.rolled + SECOND
     }
 
+    /// When the last second that was closed ends.
+    pub fn end(&self) -> Instant {
+        self.rolled
+    }
+
     /// CPU time of the driving thread since the start.
     pub fn cpu(&self) -> Duration {
         self.cpu_last.saturating_sub(self.cpu_start)

@@ -288,6 +288,18 @@ fn a_ramp_ends_at_its_knee() {
 }
 
 #[test]
+fn the_seconds_of_a_ramp_are_those_of_the_services_it_loads() {
+    let server = Server::start(Fault::None);
+    let ramp = ["--ramp", "20..60", "--step-seconds", "0.5", "--until", "failed>0"];
+    let own = format!("server={}", std::process::id());
+    let run = Bench::against(&server).with(&ramp).with(&["--observe", &own]).output().run();
+    assert_clean(&run);
+    assert_eq!(run.steps.len(), 3);
+    let memory = &run.series.services["server"].memory_bytes;
+    assert!(memory.len() >= 3 && memory.iter().all(|bytes| *bytes > 0), "{memory:?}");
+}
+
+#[test]
 fn an_interrupt_ends_the_run_and_shows_what_there_is() {
     let server = Server::start(Fault::None);
     let mut bench = Bench::against(&server).with(&["--rate", "100", "--seconds", "600"]);
