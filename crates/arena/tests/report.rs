@@ -227,6 +227,30 @@ fn runs_of_which_little_is_known_make_a_page_too() {
 }
 
 #[test]
+fn a_last_second_that_is_not_whole_is_no_break_down() {
+    let whole = common::run("one", 20, 1.0);
+    let run = Run { series: common::run("one", 21, 1.0).series, seconds: 20.4, ..whole.clone() };
+    let mut unobserved = run.clone();
+    unobserved.series.services.get_mut("db").unwrap().memory_bytes[20] = 0;
+    let last = |run: &Run, chart: &str, column: usize| {
+        let page = page(&[run.clone()]);
+        let charts = all(&page, "figure.chart");
+        let chart = charts.iter().find(|figure| text(&first(figure, "h3")) == chart).unwrap();
+        let rows = within(chart, "tbody tr");
+        text(&within(rows.last().unwrap(), "td")[column])
+    };
+
+    for chart in ["Requests a second", "db"] {
+        assert_eq!(last(&run, chart, 0), "–", "{chart}");
+        assert_ne!(last(&whole, chart, 0), "–", "{chart}");
+    }
+    let memory = "Memory by service";
+    let db = 3;
+    assert_ne!(last(&run, memory, db), "–");
+    assert_eq!(last(&unobserved, memory, db), "–");
+}
+
+#[test]
 fn a_single_second_is_drawn_as_dots() {
     let page = page(&[common::run("short", 1, 1.0)]);
     let dots = all(&page, ".plot .dot").iter().filter(|dot| dot.attr("d").unwrap().ends_with("h0")).count();
