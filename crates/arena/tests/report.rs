@@ -233,7 +233,7 @@ fn a_last_second_that_is_not_whole_is_no_break_down() {
     let mut unobserved = run.clone();
     unobserved.series.services.get_mut("db").unwrap().memory_bytes[20] = 0;
     let last = |run: &Run, chart: &str, column: usize| {
-        let page = page(&[run.clone()]);
+        let page = page(std::slice::from_ref(run));
         let charts = all(&page, "figure.chart");
         let chart = charts.iter().find(|figure| text(&first(figure, "h3")) == chart).unwrap();
         let rows = within(chart, "tbody tr");
