@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use arena::run::{Outcome, Requests, Run};
 use nix::sys::signal::{Signal, kill};
@@ -150,6 +151,28 @@ fn a_slow_answer_is_slow_in_both_times() {
     assert_clean(&run);
     let fetch = kind(&run, "fetch");
     assert!(fetch.response.p50 >= 300.0 && fetch.service.unwrap().p50 >= 300.0, "{fetch:?}");
+}
+
+#[test]
+fn what_the_driver_sends_late_is_late_for_the_user_and_not_the_servers_fault() {
+    let server = Server::start(Fault::None);
+    let mut bench = Bench::against(&server).with(&["--rate", "100", "--seconds", "3"]);
+    let child = bench.command.spawn().unwrap();
+    while server.requests() < 20 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let driver = Pid::from_raw(child.id() as i32);
+    kill(driver, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    kill(driver, Signal::SIGCONT).unwrap();
+    let run = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs }.run();
+
+    // A third of the users came while nobody sent, and they waited for half a second on average.
+    let create = kind(&run, "create");
+    let (response, service) = (create.response, create.service.unwrap());
+    assert!(response.p95 >= 500.0 && service.p75 < response.p95 / 2.0, "{response:?} {service:?}");
+    assert!(run.generator.unwrap().send_lag_p99 >= 500.0);
+    assert_eq!(run.verdict.outcome, Outcome::Suspect, "{:?}", run.verdict);
 }
 
 #[test]
@@ -305,7 +328,7 @@ fn an_interrupt_ends_the_run_and_shows_what_there_is() {
     let mut bench = Bench::against(&server).with(&["--rate", "100", "--seconds", "600"]);
     let child = bench.command.spawn().unwrap();
     while server.requests() < 20 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
