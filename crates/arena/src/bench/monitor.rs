@@ -311,3 +311,21 @@ fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_second_is_told_of_the_driving_thread() {
+        let mut monitor = Monitor::new(Instant::now(), false).unwrap();
+        let begin = thread_cpu();
+        while thread_cpu() - begin < Duration::from_millis(50) {}
+        monitor.finish();
+        assert!(monitor.busiest >= 0.01, "{}", monitor.busiest);
+        let busiest = monitor.busiest;
+        monitor.finish();
+        assert_eq!(monitor.busiest, busiest);
+        assert!(monitor.cpu() >= Duration::from_millis(50), "{:?}", monitor.cpu());
+    }
+}

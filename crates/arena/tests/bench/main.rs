@@ -182,6 +182,22 @@ fn no_answer_is_a_timeout() {
 }
 
 #[test]
+fn requests_in_flight_are_those_that_are_sent_and_not_answered() {
+    let run = Bench::against(&Server::start(Fault::Mute)).with(&["--timeout", "4"]).shortly().run();
+    let fetches = kind(&run, "fetch").count;
+    // The load lasts a second, and nobody gives up before the fourth.
+    assert_eq!((run.series.in_flight[1], run.series.in_flight[2]), (fetches, fetches));
+    assert_eq!(run.series.in_flight.last(), Some(&0));
+}
+
+#[test]
+fn a_valid_person_must_be_accepted() {
+    let run = Bench::against(&Server::start(Fault::RefusesSome)).shortly().run();
+    assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["status 422 for a valid row"]);
+    assert!(kind(&run, "create").failed() >= 10, "{:?}", kind(&run, "create"));
+}
+
+#[test]
 fn closing_without_an_answer_is_told() {
     assert_every_fetch_fails(Fault::Close, "closed without an answer");
 }
