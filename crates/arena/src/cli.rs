@@ -1,5 +1,6 @@
 //! The command line: one subcommand per module.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -59,6 +60,14 @@ pub fn main() -> ExitCode {
             Exit::Failed.into()
         }
     }
+}
+
+/// Looks at a command line without running it.
+///
+/// # Errors
+/// It asks for nothing that could be run; the error says why on one line.
+pub fn check(words: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    Cli::try_parse_from(words).map(drop).map_err(|error| anyhow::anyhow!("{}", one_line(&error.to_string())))
 }
 
 fn run(command: Command) -> anyhow::Result<Exit> {

@@ -56,6 +56,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     }
     if let Some(label) = &args.label {
         runs.retain(|run| run.label.as_ref() == Some(label));
+        if runs.is_empty() && !args.json {
+            terminal::print(&format!("no run kept carries the label {label:?}\n"))?;
+            return Ok(Exit::Good);
+        }
     }
     let Some(name) = &args.plot else {
         list::print(&runs, args.json)?;
@@ -187,9 +191,15 @@ impl History {
         Ok(runs)
     }
 
-    /// Where the page of a run stands.
-    pub fn page(&self, id: &str) -> PathBuf {
-        self.directory.join(format!("{id}.html"))
+    /// Where the page of a run stands; the directory is made if need be.
+    ///
+    /// # Errors
+    /// The id is not a plain file name, or the directory cannot be made.
+    pub fn page(&self, id: &str) -> anyhow::Result<PathBuf> {
+        let name = format!("{id}.html");
+        ensure!(Path::new(&name).file_name() == Some(name.as_ref()), "the run's id {id:?} is not a plain file name");
+        fs::create_dir_all(&self.directory).with_context(|| format!("cannot make {}", self.directory.display()))?;
+        Ok(self.directory.join(name))
     }
 
     /// Reads every document of the directory. A directory that does not exist holds none.

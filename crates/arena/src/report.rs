@@ -56,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let output = match (args.output, runs.first()) {
         (Some(output), _) => output,
-        (None, Some(first)) => history.page(&first.id),
+        (None, Some(first)) => history.page(&first.id).context("say where to write the page with --output")?,
         (None, None) => PathBuf::new(),
     };
     write(&runs, &output)?;

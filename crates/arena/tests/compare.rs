@@ -109,6 +109,7 @@ fn history_lists_runs_oldest_first_and_plots_a_figure() {
     let bars: Vec<usize> = plot.lines().map(|line| line.matches('█').count()).filter(|bar| *bar > 0).collect();
     assert!(bars.len() == 2 && bars[0] < bars[1], "{plot}");
 
+    assert!(runs.text(&["history", "--label", "c"]).contains("no run kept carries the label \"c\""));
     let unknown = runs.arena(&["history", "--plot", "create.p98"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8(unknown.stderr).unwrap().contains("people.lost"));

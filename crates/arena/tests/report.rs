@@ -227,6 +227,30 @@ fn runs_of_which_little_is_known_make_a_page_too() {
 }
 
 #[test]
+fn a_last_second_that_is_not_whole_is_no_break_down() {
+    let whole = common::run("one", 20, 1.0);
+    let run = Run { series: common::run("one", 21, 1.0).series, seconds: 20.4, ..whole.clone() };
+    let mut unobserved = run.clone();
+    unobserved.series.services.get_mut("db").unwrap().memory_bytes[20] = 0;
+    let last = |run: &Run, chart: &str, column: usize| {
+        let page = page(std::slice::from_ref(run));
+        let charts = all(&page, "figure.chart");
+        let chart = charts.iter().find(|figure| text(&first(figure, "h3")) == chart).unwrap();
+        let rows = within(chart, "tbody tr");
+        text(&within(rows.last().unwrap(), "td")[column])
+    };
+
+    for chart in ["Requests a second", "db"] {
+        assert_eq!(last(&run, chart, 0), "–", "{chart}");
+        assert_ne!(last(&whole, chart, 0), "–", "{chart}");
+    }
+    let memory = "Memory by service";
+    let db = 3;
+    assert_ne!(last(&run, memory, db), "–");
+    assert_eq!(last(&unobserved, memory, db), "–");
+}
+
+#[test]
 fn a_single_second_is_drawn_as_dots() {
     let page = page(&[common::run("short", 1, 1.0)]);
     let dots = all(&page, ".plot .dot").iter().filter(|dot| dot.attr("d").unwrap().ends_with("h0")).count();
@@ -270,6 +294,36 @@ fn the_command_writes_beside_the_document_or_where_it_is_told() {
     let unknown = arena(&["two"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert_eq!(String::from_utf8(unknown.stderr).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn a_page_stays_in_its_directory_whatever_id_the_document_has() {
+    let directory = TempDir::new().unwrap();
+    let document = directory.path().join("kept.json");
+    fs::write(&document, serde_json::to_string(&common::run("../escaped", 2, 1.0)).unwrap()).unwrap();
+    let report = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        command.arg("report").arg(&document).args(more).env("ARENA_RUNS", directory.path().join("runs"));
+        command.output().unwrap()
+    };
+
+    let refused = report(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("--output") && said.lines().count() == 1, "{said}");
+    assert!(!directory.path().join("escaped.html").exists());
+    assert!(report(&["--output", directory.path().join("page.html").to_str().unwrap()]).status.success());
+}
+
+#[test]
+fn a_checkout_that_kept_no_run_yet_can_make_a_page_of_gatlings_results() {
+    let directory = TempDir::new().unwrap();
+    let runs = directory.path().join("runs");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+    command.args(["report", concat!(env!("CARGO_MANIFEST_DIR"), "/src/gatling/testdata")]).env("ARENA_RUNS", &runs);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(runs.join("testdata.html").is_file());
 }
 
 #[test]

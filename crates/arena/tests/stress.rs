@@ -6,6 +6,7 @@ mod people;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -263,13 +264,32 @@ fn failed_requests_are_no_throughput_and_tell_in_the_exit_status() {
     assert_eq!(output.status.code(), Some(1));
     assert!(rows(&stdout(&output)).iter().all(|(throughput, _)| *throughput == 0));
     let said = stderr(&output);
-    assert!(said.contains("requests failed; the first: POST /users: 503 Service Unavailable"), "{said}");
+    assert!(said.contains("requests failed; the first: POST /users: 503 Service Unavailable instead of 201"), "{said}");
 
     let output = self::output(&["analyze", "1", "--target", &people.url()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("Average Throughput = 0 ops/s\n"));
     let pid = pids(&stdout(&output)).into_iter().next().unwrap();
     assert!(stderr(&output).starts_with(&format!("arena: stress process {pid} failed: ")), "{output:?}");
+}
+
+#[test]
+fn a_target_that_answers_nothing_is_no_success() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", mute.local_addr().unwrap());
+    let output = output(&["stress", "1", "--target", &url]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(matches!(rows(&stdout(&output))[..], [(0, waited)] if waited > 0), "{output:?}");
+    assert_eq!(stderr(&output), "arena: the target answered no request\n");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_fault() {
+    let mut analyze = arena(&["analyze", "1", "--simulate"]).spawn().unwrap();
+    drop(analyze.stdout.take());
+    let output = analyze.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stderr(&output), "");
 }
 
 #[test]

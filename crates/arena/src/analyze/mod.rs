@@ -3,10 +3,10 @@
 mod process;
 mod statistics;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Zoned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::exit::Exit;
 use crate::random::Random;
 use crate::stress::{self, Row, Source};
+use crate::terminal;
 use process::{Ended, StressProcess};
 use statistics::{mean, percentile_95, rounded};
 
@@ -74,7 +75,7 @@ async fn analyze(args: &Args) -> Result<Exit> {
     let is_clean = ended.iter().all(|process| process.fault.is_none());
     ended.retain(|process| process.is_complete);
     if !ended.is_empty() {
-        io::stdout().write_all(report(&ended).as_bytes()).context("cannot write the figures")?;
+        terminal::print(&report(&ended))?;
     }
     Ok(if is_clean { Exit::Good } else { Exit::Failed })
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
 use super::checks::Statuses;
 use super::entry::Entry;
-use super::plan::{Plan, Ramp};
+use super::plan::{MOST_STEPS, Plan, Ramp};
 use super::rules::Strictness;
 use super::schedule::{Kind, Mix, Profile};
 use super::threshold::Threshold;
@@ -69,13 +69,13 @@ pub(super) struct LoadArgs {
     #[arg(long, default_value_t = 1.0, value_parser = positive, conflicts_with_all = ["rate", "ramp"])]
     pub duration_factor: f64,
     /// A constant rate instead, in users per second; a user who creates a person also fetches it
-    #[arg(long, value_name = "USERS/S", value_parser = positive, conflicts_with = "ramp")]
+    #[arg(long, value_name = "USERS/S", value_parser = positive, group = "even", conflicts_with = "ramp")]
     pub rate: Option<f64>,
     /// How long the constant rate lasts
     #[arg(long, default_value_t = 30.0, value_parser = positive, requires = "rate")]
     pub seconds: f64,
     /// Look for the knee instead: raise the rate step by step until a threshold breaks; in users per second
-    #[arg(long, value_name = "FROM..TO", value_parser = span)]
+    #[arg(long, value_name = "FROM..TO", value_parser = span, group = "even")]
     pub ramp: Option<(f64, f64)>,
     /// How much each step of the ramp adds to the rate [default: FROM]
     #[arg(long, value_name = "USERS/S", value_parser = positive, requires = "ramp")]
@@ -87,7 +87,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "THRESHOLD", requires = "ramp")]
     pub until: Vec<Threshold>,
     /// Proportions of creates, searches and invalid searches, for --rate and --ramp
-    #[arg(long, value_name = "C:S:I", default_value = "600:100:40", value_parser = mix)]
+    #[arg(long, value_name = "C:S:I", default_value = "600:100:40", value_parser = mix, requires = "even")]
     pub mix: Mix,
     /// Give connections on from user to user, instead of one to each
     #[arg(long)]
@@ -114,7 +114,7 @@ impl LoadArgs {
     ///
     /// # Errors
     ///
-    /// The default thresholds cannot be read, which they can.
+    /// The ramp has more than [`MOST_STEPS`] steps.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let Some((from, to)) = self.ramp else {
             let profile = match self.rate {
@@ -126,7 +126,10 @@ impl LoadArgs {
         let usual = || UNTIL.map(str::parse).into_iter().collect::<Result<_, _>>().map_err(anyhow::Error::msg);
         let until = if self.until.is_empty() { usual()? } else { self.until.clone() };
         let step = self.step.unwrap_or(from);
-        Ok(Plan::Ramp(Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until }))
+        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until };
+        let is_endless = ramp.steps().nth(MOST_STEPS).is_some();
+        ensure!(!is_endless, "a ramp of more than {MOST_STEPS} steps; make --step greater");
+        Ok(Plan::Ramp(ramp))
     }
 
     /// How users behave.
@@ -193,7 +196,7 @@ pub(super) struct EntryArgs {
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub count_path: Option<String>,
     /// The parameter of a search, where it is not the vocabulary's
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parameter)]
     pub search_parameter: Option<String>,
     /// Statuses that a create may get
     #[arg(long, value_name = "STATUSES", default_value = "201,422,400")]
@@ -286,6 +289,14 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
+fn parameter(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]%".contains(&byte);
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the name of a query parameter, such as q".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +309,8 @@ mod tests {
         assert!(["", "500", "8000..500", "a..b", "0..5"].iter().all(|text| span(text).is_err()));
         assert!(["", "1:2", "1:2:3:4", "0:0:0", "1:x:3", "-1:1:1", "1:2:nan"].iter().all(|text| mix(text).is_err()));
         assert!(["", "people", "/a b"].iter().all(|text| path(text).is_err()));
+        assert!(["q", "filter[name]"].iter().all(|text| parameter(text).is_ok()));
+        assert!(["", "q q", "q&r", "q=", "é"].iter().all(|text| parameter(text).is_err()));
         assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| positive(text).is_err()));
     }
 }

@@ -100,15 +100,28 @@ fn series(monitor: &Monitor) -> Series {
     }
 }
 
+/// Opens the file for [`write_log`]. What it holds from before stays until then.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn open_log(path: &Path) -> anyhow::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes response times by second and kind as HDR's interval log, in microseconds, tagged with the kind.
 ///
 /// # Errors
 ///
 /// The file cannot be written.
-pub fn write_log(path: &Path, started: SystemTime, intervals: &[Interval]) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    let mut file = BufWriter::new(File::create(path).with_context(cannot)?);
-    log(&mut file, started, intervals).and_then(|()| Ok(file.flush()?)).with_context(cannot)
+pub fn write_log(file: File, started: SystemTime, intervals: &[Interval]) -> anyhow::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    let mut file = BufWriter::new(file);
+    log(&mut file, started, intervals)?;
+    Ok(file.flush()?)
 }
 
 fn log(out: &mut impl Write, started: SystemTime, intervals: &[Interval]) -> anyhow::Result<()> {

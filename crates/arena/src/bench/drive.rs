@@ -64,14 +64,22 @@ pub struct Driving<'a> {
 /// The kernel refuses what the driver needs.
 pub fn drive(plan: &Plan, worker: &mut Worker, driving: &Driving) -> anyhow::Result<Driven> {
     match plan {
-        Plan::Profile(profile) => drive_profile(profile, profile.name.to_owned(), worker, driving),
+        Plan::Profile(profile) => {
+            drive_profile(profile, profile.name.to_owned(), Instant::now() + LEAD, worker, driving)
+        }
         Plan::Ramp(ramp) => drive_ramp(ramp, worker, driving),
     }
 }
 
-fn drive_profile(profile: &Profile, name: String, worker: &mut Worker, driving: &Driving) -> anyhow::Result<Driven> {
+fn drive_profile(
+    profile: &Profile,
+    name: String,
+    start: Instant,
+    worker: &mut Worker,
+    driving: &Driving,
+) -> anyhow::Result<Driven> {
     let progress = Progress::new(name, profile.duration());
-    let (started, start) = (SystemTime::now() + LEAD, Instant::now() + LEAD);
+    let started = SystemTime::now() + start.saturating_duration_since(Instant::now());
     let mut monitor = Monitor::new(start, driving.intervals)?;
     worker.run(profile.arrivals(), &mut monitor, driving.stop, |monitor| progress.show(monitor))?;
     progress.finish();
@@ -82,8 +90,12 @@ fn drive_profile(profile: &Profile, name: String, worker: &mut Worker, driving: 
 
 fn drive_ramp(ramp: &Ramp, worker: &mut Worker, driving: &Driving) -> anyhow::Result<Driven> {
     let mut whole: Option<Driven> = None;
+    let mut start = Instant::now() + LEAD;
     for (rate, profile) in ramp.steps() {
-        let driven = drive_profile(&profile, format!("{rate} users/s"), worker, driving)?;
+        let driven = drive_profile(&profile, format!("{rate} users/s"), start, worker, driving)?;
+        // A step begins where the last second of the one before ends: entries of the series stay a second apart, as
+        // those of the observed services are.
+        start = driven.monitor.end().max(Instant::now());
         let (step, ended) = judge_step(ramp, rate, &driven)?;
         let ended = ended || driven.stopped;
         let mut so_far = match whole.take() {

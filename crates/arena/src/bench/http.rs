@@ -1,11 +1,15 @@
 //! HTTP/1.1 as a client reads it, over `httparse`.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
 /// Longer answers than this are refused.
 pub const LONGEST_ANSWER: usize = 16 << 20;
 
-const MOST_HEADERS: usize = 64;
+const MOST_HEADERS: usize = 128;
+
+/// Interim answers (1xx) that may come before the one that counts.
+const MOST_INTERIM: usize = 16;
 
 /// A whole answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,23 +55,48 @@ pub fn read(input: &[u8], ended: bool) -> Result<Input<'_>, Malformed> {
 }
 
 fn parse(input: &[u8], ended: bool) -> Result<Input<'_>, Malformed> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(input).map_err(|_| Malformed::NotHttp)? {
-        httparse::Status::Complete(length) => length,
-        httparse::Status::Partial => return Ok(Input::Partial { until: input.len() + 1 }),
-    };
-    let status = response.code.ok_or(Malformed::NotHttp)?;
-    let rest = &input[length..];
-    if (100..200).contains(&status) && status != 101 {
-        return Ok(match parse(rest, ended)? {
-            Input::Partial { until } => Input::Partial { until: length + until },
-            whole => whole,
-        });
+    let mut start = 0;
+    for _ in 0..=MOST_INTERIM {
+        let mut headers = [MaybeUninit::uninit(); MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            &input[start..],
+            &mut headers,
+        );
+        let length = match parsed.map_err(not_understood)? {
+            httparse::Status::Complete(length) => length,
+            httparse::Status::Partial => return Ok(Input::Partial { until: input.len() + 1 }),
+        };
+        start += length;
+        let status = response.code.ok_or(Malformed::NotHttp)?;
+        if !(100..200).contains(&status) || status == 101 {
+            return with_body(input, start, status, Head::of(response.headers, response.version)?, ended);
+        }
     }
-    let head = Head::of(response.headers, response.version)?;
+    Err(Malformed::TooLong)
+}
+
+fn not_understood(error: httparse::Error) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooLong,
+        _ => Malformed::NotHttp,
+    }
+}
+
+/// The answer whose head ends at `length`.
+fn with_body<'a>(
+    input: &'a [u8],
+    length: usize,
+    status: u16,
+    head: Head<'a>,
+    ended: bool,
+) -> Result<Input<'a>, Malformed> {
+    let rest = &input[length..];
     let (body, after) = match head.body_length(status) {
-        BodyLength::Known(bytes) if rest.len() < bytes => return Ok(Input::Partial { until: length + bytes }),
+        BodyLength::Known(bytes) if rest.len() < bytes => {
+            return Ok(Input::Partial { until: length.saturating_add(bytes) });
+        }
         BodyLength::Known(bytes) => (Cow::Borrowed(&rest[..bytes]), &rest[bytes..]),
         BodyLength::Chunked => match dechunk(rest)? {
             Some((body, after)) => (Cow::Owned(body), after),
@@ -252,7 +281,13 @@ mod tests {
     #[test]
     fn refuses_answers_without_end() {
         assert_eq!(read(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", false), Err(Malformed::TooLong));
+        let longest = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", usize::MAX);
+        assert_eq!(read(longest.as_bytes(), false), Err(Malformed::TooLong));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffff\r\n";
         assert_eq!(read(chunked, false), Err(Malformed::TooLong));
+        let headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(MOST_HEADERS + 1));
+        assert_eq!(read(headers.as_bytes(), false), Err(Malformed::TooLong));
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000);
+        assert_eq!(read(&interim, false), Err(Malformed::TooLong));
     }
 }

@@ -24,6 +24,7 @@ mod slot;
 mod threshold;
 mod worker;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -34,13 +35,14 @@ use signal_hook::{consts, flag};
 
 pub use args::Args;
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::observe::{self, Observer};
+use crate::payloads::Files;
 use crate::run::{Limit, Outcome, Run, Settings};
 use crate::stack::ports::SoonFree;
 use crate::stack::{Engine, Running};
 use crate::workspace::Workspace;
-use crate::{history, machine};
+use crate::{history, machine, terminal};
 use connection::Dialer;
 use drive::{Driven, Driving, drive};
 use entry::Entry;
@@ -60,21 +62,21 @@ const PRIORITY: i32 = -15;
 /// If there was no run to judge: no server, no payloads, no checkout.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
-    let plan = args.load.plan()?;
+    let Some(plan) = exit::accept(args.load.plan()) else { return Ok(Exit::Usage) };
+    let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
+    let Some((feed, log)) = exit::accept(open(args, &files)) else { return Ok(Exit::Usage) };
     let stage = Stage::set(args, &workspace)?;
     let _ports = stage.is_docker().then(SoonFree::until_dropped);
     let stop = interruption()?;
     allow_many_sockets();
     go_first();
-    let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
-    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
 
     let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.before));
     let mut worker = Worker::new(&rules, args.load.behaviour(), Dialer::new(stage.entry.address))?;
     let observer = Observer::start(stage.targets(args))?;
     let observed_limits = observer.limits().to_vec();
     let most_lag = Duration::from_millis(args.load.max_lag);
-    let driving = Driving { intervals: args.hdr_log.is_some(), most_lag, stop: &stop };
+    let driving = Driving { intervals: log.is_some(), most_lag, stop: &stop };
     let driven = drive(&plan, &mut worker, &driving);
     let (services, service_series) = observer.stop().whole();
     let driven = driven?;
@@ -92,19 +94,28 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     run.services = services;
     run.series.services = observe::in_step(service_series, run.series.in_flight.len());
     run.verdict = outcome::judge(&driven, &run.requests, census.as_ref());
-    publish(args, &run, &driven)
+    publish(args, &run, &driven, log)
+}
+
+/// Opens all that the command line names, so that a wrong name is told before the stack is emptied and loaded.
+fn open(args: &Args, files: &Files) -> anyhow::Result<(Feed, Option<File>)> {
+    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
+    drop(Observer::start(args.observe.clone())?);
+    let log = args.hdr_log.as_deref().map(document::open_log).transpose()?;
+    Ok((feed, log))
 }
 
 /// Keeps the run and prints it.
-fn publish(args: &Args, run: &Run, driven: &Driven) -> anyhow::Result<Exit> {
+fn publish(args: &Args, run: &Run, driven: &Driven, log: Option<File>) -> anyhow::Result<Exit> {
     let document = history::save(run)?;
-    if let Some(path) = &args.hdr_log {
-        document::write_log(path, driven.started, driven.monitor.intervals.as_deref().unwrap_or_default())?;
-    }
     let missed = threshold::missed(run, &args.fail_on, &args.require);
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(run)?),
-        false => println!("{}", outcome::table(run, driven, &missed)),
+        true => terminal::print_json(run)?,
+        false => terminal::print(&format!("{}\n", outcome::table(run, driven, &missed)))?,
+    }
+    if let Some(log) = log {
+        let intervals = driven.monitor.intervals.as_deref().unwrap_or_default();
+        document::write_log(log, driven.started, intervals).context("cannot write the HDR log")?;
     }
     eprintln!("arena: document  {}", document.display());
     Ok(match run.verdict.outcome {

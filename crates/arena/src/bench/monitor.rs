@@ -202,6 +202,11 @@ impl Monitor {
         self.rolled + SECOND
     }
 
+    /// When the last second that was closed ends.
+    pub fn end(&self) -> Instant {
+        self.rolled
+    }
+
     /// CPU time of the driving thread since the start.
     pub fn cpu(&self) -> Duration {
         self.cpu_last.saturating_sub(self.cpu_start)
@@ -305,4 +310,22 @@ fn record(histogram: &mut Histogram<u64>, time: Duration) {
 fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_second_is_told_of_the_driving_thread() {
+        let mut monitor = Monitor::new(Instant::now(), false).unwrap();
+        let begin = thread_cpu();
+        while thread_cpu() - begin < Duration::from_millis(50) {}
+        monitor.finish();
+        assert!(monitor.busiest >= 0.01, "{}", monitor.busiest);
+        let busiest = monitor.busiest;
+        monitor.finish();
+        assert_eq!(monitor.busiest, busiest);
+        assert!(monitor.cpu() >= Duration::from_millis(50), "{:?}", monitor.cpu());
+    }
 }

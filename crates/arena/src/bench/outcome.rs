@@ -196,16 +196,22 @@ fn steps(run: &Run) -> String {
             step.broken.join("; "),
         ]);
     }
-    let knee = match run.steps.iter().position(|step| !step.broken.is_empty()) {
+    format!("{table}\nTimes are those of the slowest kind of request.\n{}", knee(run))
+}
+
+fn knee(run: &Run) -> String {
+    match run.steps.iter().position(|step| !step.broken.is_empty()) {
         Some(0) => "The first step broke already: begin lower.".to_owned(),
         Some(broken) => format!(
             "Knee: {} users/s hold, {} do not.",
             grouped(run.steps[broken - 1].users_per_second),
             grouped(run.steps[broken].users_per_second)
         ),
+        None if run.verdict.outcome == Outcome::Invalid => {
+            "No step broke: the ramp ended where the driver could not keep up.".to_owned()
+        }
         None => "No step broke.".to_owned(),
-    };
-    format!("{table}\nTimes are those of the slowest kind of request.\n{knee}")
+    }
 }
 
 fn costs(run: &Run) -> String {
@@ -244,6 +250,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::bench::document;
+    use crate::run::Step;
 
     fn requests(failures: &[(&str, u64)]) -> Vec<Requests> {
         vec![Requests {
@@ -293,6 +301,26 @@ mod tests {
         assert_eq!((verdict.outcome, verdict.reasons), (Outcome::Invalid, vec!["late".to_owned()]));
         let suspect = (Validity::Suspect, vec!["late".to_owned()]);
         assert_eq!(weigh(suspect, &requests(&[]), None, 0, false, false).outcome, Outcome::Suspect);
+    }
+
+    #[test]
+    fn a_ramp_says_where_it_ended_and_why() {
+        let step = |rate: f64, broken: &[&str]| Step {
+            users_per_second: rate,
+            seconds: 1.0,
+            requests: Vec::new(),
+            broken: broken.iter().map(|reason| (*reason).to_owned()).collect(),
+        };
+        let monitor = Monitor::new(Instant::now(), false).unwrap();
+        let mut run = document::draft(&monitor, Duration::ZERO).unwrap();
+        run.steps = vec![step(100.0, &[]), step(200.0, &[])];
+        assert_eq!(knee(&run), "No step broke.");
+        run.verdict.outcome = Outcome::Invalid;
+        assert_eq!(knee(&run), "No step broke: the ramp ended where the driver could not keep up.");
+        run.steps[1] = step(200.0, &["failed is 1"]);
+        assert_eq!(knee(&run), "Knee: 100 users/s hold, 200 do not.");
+        run.steps.remove(0);
+        assert_eq!(knee(&run), "The first step broke already: begin lower.");
     }
 
     #[test]

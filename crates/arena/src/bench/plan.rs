@@ -3,6 +3,9 @@
 use super::schedule::{Kind, Mix, Profile};
 use super::threshold::Threshold;
 
+/// Steps that a ramp has at most; more than anybody waits for.
+pub const MOST_STEPS: usize = 1_000;
+
 /// What to drive.
 #[derive(Clone, Debug)]
 pub enum Plan {

@@ -1,6 +1,6 @@
 //! One request outside of the load, waited for.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -33,11 +33,15 @@ fn get(entry: &Entry, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&entry.address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", entry.host)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", entry.host);
+    stream.write_all(request.as_bytes())?;
     let mut input = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let read = stream.read(&mut buffer)?;
+        let read = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => bail!("no answer within {PATIENCE:?}"),
+            read => read?,
+        };
         input.extend_from_slice(&buffer[..read]);
         match http::read(&input, read == 0) {
             Ok(Input::Whole(answer)) => return Ok((answer.status, answer.body.into_owned())),

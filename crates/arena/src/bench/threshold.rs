@@ -75,19 +75,17 @@ impl fmt::Display for Threshold {
     }
 }
 
-/// Which of the thresholds a run misses, one sentence each: those of `forbidden` that hold, and those of `required` that
-/// do not, or cannot be told.
+/// Which of the thresholds a run misses, one sentence each: those of `forbidden` that hold, those of `required` that do
+/// not, and those of either that cannot be told, as when a name is misspelt.
 pub fn missed(run: &Run, forbidden: &[Threshold], required: &[Threshold]) -> Vec<String> {
-    let broken = forbidden.iter().filter_map(|threshold| match threshold.holds(run) {
-        Some((true, value)) => Some(format!("{} (fails on {threshold})", threshold.show(value))),
-        _ => None,
-    });
-    let unmet = required.iter().filter_map(|threshold| match threshold.holds(run) {
-        Some((true, _)) => None,
-        Some((false, value)) => Some(format!("{} (required: {threshold})", threshold.show(value))),
-        None => Some(format!("this run does not tell {} (required: {threshold})", threshold.metric)),
-    });
-    broken.chain(unmet).collect()
+    let forbidden = forbidden.iter().map(|threshold| (threshold, "fails on", false));
+    let required = required.iter().map(|threshold| (threshold, "required:", true));
+    let miss = |(threshold, word, wanted): (&Threshold, &str, bool)| match threshold.holds(run) {
+        Some((holds, _)) if holds == wanted => None,
+        Some((_, value)) => Some(format!("{} ({word} {threshold})", threshold.show(value))),
+        None => Some(format!("this run does not tell {} ({word} {threshold})", threshold.metric)),
+    };
+    forbidden.chain(required).filter_map(miss).collect()
 }
 
 /// Reads a number with an optional sign of its unit, in units of the metric.

@@ -87,7 +87,8 @@ pub fn difference(metric: &Metric, base: &[f64], new: &[f64], method: Option<Met
     let (base_mean, new_mean) = (mean(base), mean(new));
     let change = new_mean - base_mean;
     let interval = method.and_then(|method| interval(base, new, method));
-    let same = base.iter().chain(new).all(|value| *value == base_mean);
+    // The mean of equal values may be off by the last bit.
+    let same = base.iter().chain(new).all(|value| Some(value) == base.first());
     Difference {
         metric: metric.to_string(),
         unit: metric.unit().sign(),
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!(judged(&stored, &[5.0, 5.6, 5.2], &[10.0, 11.0, 10.5]), Judgement::Better);
         assert_eq!(judged(&p99, &[5.0, 9.0, 7.0], &[8.0, 6.0, 7.5]), Judgement::WithinNoise);
         assert_eq!(judged(&p99, &[5.0, 5.0], &[5.0, 5.0]), Judgement::Same);
+        assert_eq!(judged(&p99, &[0.1; 3], &[0.1; 3]), Judgement::Same);
         assert_eq!(judged(&p99, &[5.0], &[9.0, 9.0]), Judgement::NoiseUnknown);
     }
 }

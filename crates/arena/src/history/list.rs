@@ -86,7 +86,7 @@ impl<'run> Line<'run> {
     fn cells(&self) -> Vec<String> {
         let people = self.people_stored.zip(self.people_ceiling);
         vec![
-            self.id.to_owned(),
+            terminal::one_line(self.id),
             self.driver.to_string(),
             terminal::one_line(self.label.unwrap_or("-")),
             short_commit(self.commit),

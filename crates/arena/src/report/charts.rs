@@ -73,10 +73,17 @@ impl<'a> Runs<'a> {
 /// Throughput, failures and work under way, second by second.
 pub(super) fn load(runs: &Runs) -> Vec<Chart> {
     let time = Time::of(runs.all);
-    let mut charts =
-        vec![rate(runs, &time, "Requests a second", "Answered or failed in each second", |series| &series.completed)];
+    let mut charts = vec![rate(
+        runs,
+        &time,
+        "Requests a second",
+        "Answered or failed in each whole second",
+        whole_seconds,
+        |series| &series.completed,
+    )];
     if runs.all.iter().any(|run| run.failed() > 0) {
-        charts.push(rate(runs, &time, "Failed requests a second", "Of those above", |series| &series.failed));
+        let about = "Of those above, and of a last second that is not whole";
+        charts.push(rate(runs, &time, "Failed requests a second", about, |_| usize::MAX, |series| &series.failed));
     }
     charts.push(in_flight(runs, &time));
     charts.retain(Chart::says_anything);
@@ -130,8 +137,10 @@ pub(super) fn cpu(runs: &Runs) -> Vec<Chart> {
 /// Memory of each service.
 pub(super) fn memory(runs: &Runs) -> Vec<Chart> {
     let time = Time::of(runs.all);
-    let megabytes =
-        |series: &ServiceSeries| series.memory_bytes.iter().map(|bytes| Some(*bytes as f64 / 1e6)).collect();
+    // Nothing that runs holds nothing: the service was no longer observed.
+    let megabytes = |series: &ServiceSeries| {
+        series.memory_bytes.iter().map(|bytes| (*bytes > 0).then_some(*bytes as f64 / 1e6)).collect()
+    };
     let by_service = |run: &Run| {
         runs.services_with_looks()
             .filter_map(|(look, service)| {
@@ -238,16 +247,27 @@ impl Chart {
     }
 }
 
-fn rate(runs: &Runs, time: &Time, title: &str, about: &str, read: fn(&RequestSeries) -> &Vec<u64>) -> Chart {
+fn rate(
+    runs: &Runs,
+    time: &Time,
+    title: &str,
+    about: &str,
+    seconds: fn(&Run) -> usize,
+    read: fn(&RequestSeries) -> &Vec<u64>,
+) -> Chart {
     let numbers = |counts: &Vec<u64>| counts.iter().map(|count| Some(*count as f64)).collect::<Vec<_>>();
     let named: Vec<Named> = match runs.single() {
         Some(run) => runs
             .kinds_with_looks()
             .filter_map(|(look, kind)| Some((look, kind.to_owned(), numbers(read(run.series.requests.get(kind)?)))))
+            .map(|(look, kind, counts)| (look, kind, first(seconds(run), counts)))
             .collect(),
         None => runs
             .named()
-            .map(|(look, name, run)| (look, name.to_owned(), sum(run.series.requests.values().map(read))))
+            .map(|(look, name, run)| {
+                let counts = sum(run.series.requests.values().map(read));
+                (look, name.to_owned(), first(seconds(run), counts))
+            })
             .collect(),
     };
     let lines: Vec<Line> = named.into_iter().map(|named| time.line(named, Reduce::Mean, "peak", "/s")).collect();
@@ -330,7 +350,7 @@ fn cpu_of(runs: &Runs, time: &Time, (own, service): (Look, &str)) -> Chart {
     let mut marks = Vec::new();
     for (look, name, run) in runs.named() {
         let Some(series) = run.series.services.get(service) else { continue };
-        let cpus = series.cpus.iter().map(|cpus| Some(*cpus)).collect();
+        let cpus = first(whole_seconds(run), series.cpus.iter().map(|cpus| Some(*cpus)).collect());
         let (look, line_name) = if single { (own, "CPUs used") } else { (look, name) };
         let line = time.line((look, line_name.to_owned(), cpus), Reduce::Mean, "peak", "");
         lines.push(Line { area: single, ..line });
@@ -364,6 +384,21 @@ fn share_scale(charts: &mut [Chart]) {
     for chart in charts {
         chart.y = all;
     }
+}
+
+/// How many entries of the run's series stand for whole seconds: all but the last, of which the run mostly saw only a
+/// small part, so that what is counted by the second would seem to break down at the end.
+fn whole_seconds(run: &Run) -> usize {
+    match (length(run), run.seconds as usize) {
+        (entries, whole) if whole > 0 && entries == whole + 1 => whole,
+        (entries, _) => entries,
+    }
+}
+
+/// The first so many values, and none behind them.
+fn first(count: usize, mut values: Vec<Option<f64>>) -> Vec<Option<f64>> {
+    values.iter_mut().skip(count).for_each(|value| *value = None);
+    values
 }
 
 fn values(lines: &[Line]) -> impl Iterator<Item = f64> {

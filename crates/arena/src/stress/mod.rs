@@ -34,6 +34,7 @@ const FIRST_SLICE: Duration = Duration::from_millis(100);
 /// A row holds the completed requests per second and their mean latency in milliseconds, both as whole numbers, since
 /// the row before it; the first covers the first 0.1 seconds. Requests that fail do not count. Where none completed, the
 /// latency is how long those under way have waited. Each connection sends its next request when the last is answered.
+/// The exit status is 1 when requests failed, or none was answered.
 ///
 /// Without --path the load is a mix on the people API: create a person, fetch it, and a search after every fifth.
 /// The people are real rows, and they stay.
@@ -130,9 +131,12 @@ fn simulated(random: &mut Random) -> Row {
     Row { throughput: random.between(0, MAX_THROUGHPUT), latency: random.between(0, MAX_LATENCY_MS) }
 }
 
-fn judge(failures: Failures) -> Exit {
-    let Some(first) = failures.first else { return Exit::Good };
-    eprintln!("arena: {} of {} requests failed; the first: {first}", failures.failed, failures.sent);
+fn judge(Failures { sent, failed, first }: Failures) -> Exit {
+    match first {
+        Some(first) => eprintln!("arena: {failed} of {sent} requests failed; the first: {first}"),
+        None if sent == 0 => eprintln!("arena: the target answered no request"),
+        None => return Exit::Good,
+    }
     Exit::Failed
 }
 

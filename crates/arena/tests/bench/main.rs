@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use arena::run::{Outcome, Requests, Run};
 use nix::sys::signal::{Signal, kill};
@@ -153,9 +154,47 @@ fn a_slow_answer_is_slow_in_both_times() {
 }
 
 #[test]
+fn what_the_driver_sends_late_is_late_for_the_user_and_not_the_servers_fault() {
+    let server = Server::start(Fault::None);
+    let mut bench = Bench::against(&server).with(&["--rate", "100", "--seconds", "3"]);
+    let child = bench.command.spawn().unwrap();
+    while server.requests() < 20 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let driver = Pid::from_raw(child.id() as i32);
+    kill(driver, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    kill(driver, Signal::SIGCONT).unwrap();
+    let run = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs }.run();
+
+    // A third of the users came while nobody sent, and they waited for half a second on average.
+    let create = kind(&run, "create");
+    let (response, service) = (create.response, create.service.unwrap());
+    assert!(response.p95 >= 500.0 && service.p75 < response.p95 / 2.0, "{response:?} {service:?}");
+    assert!(run.generator.unwrap().send_lag_p99 >= 500.0);
+    assert_eq!(run.verdict.outcome, Outcome::Suspect, "{:?}", run.verdict);
+}
+
+#[test]
 fn no_answer_is_a_timeout() {
     let run = assert_every_fetch_fails(Fault::Mute, "timed out");
     assert!(kind(&run, "fetch").response.p50 >= 1000.0);
+}
+
+#[test]
+fn requests_in_flight_are_those_that_are_sent_and_not_answered() {
+    let run = Bench::against(&Server::start(Fault::Mute)).with(&["--timeout", "4"]).shortly().run();
+    let fetches = kind(&run, "fetch").count;
+    // The load lasts a second, and nobody gives up before the fourth.
+    assert_eq!((run.series.in_flight[1], run.series.in_flight[2]), (fetches, fetches));
+    assert_eq!(run.series.in_flight.last(), Some(&0));
+}
+
+#[test]
+fn a_valid_person_must_be_accepted() {
+    let run = Bench::against(&Server::start(Fault::RefusesSome)).shortly().run();
+    assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["status 422 for a valid row"]);
+    assert!(kind(&run, "create").failed() >= 10, "{:?}", kind(&run, "create"));
 }
 
 #[test]
@@ -251,6 +290,7 @@ fn thresholds_decide_the_exit_status() {
     assert_eq!(status(&["--fail-on", "fetch.p99>40ms"]), 99);
     assert_eq!(status(&["--require", "fetch.service.p50<0.04s"]), 99);
     assert_eq!(status(&["--require", "db.cpu_seconds<1s"]), 99);
+    assert_eq!(status(&["--fail-on", "crate.p99>1s"]), 99, "what cannot be told must not pass");
     assert_eq!(status(&["--fail-on", "failed>0", "--require", "fetch.count>10"]), 0);
 }
 
@@ -287,12 +327,24 @@ fn a_ramp_ends_at_its_knee() {
 }
 
 #[test]
+fn the_seconds_of_a_ramp_are_those_of_the_services_it_loads() {
+    let server = Server::start(Fault::None);
+    let ramp = ["--ramp", "20..60", "--step-seconds", "0.5", "--until", "failed>0"];
+    let own = format!("server={}", std::process::id());
+    let run = Bench::against(&server).with(&ramp).with(&["--observe", &own]).output().run();
+    assert_clean(&run);
+    assert_eq!(run.steps.len(), 3);
+    let memory = &run.series.services["server"].memory_bytes;
+    assert!(memory.len() >= 3 && memory.iter().all(|bytes| *bytes > 0), "{memory:?}");
+}
+
+#[test]
 fn an_interrupt_ends_the_run_and_shows_what_there_is() {
     let server = Server::start(Fault::None);
     let mut bench = Bench::against(&server).with(&["--rate", "100", "--seconds", "600"]);
     let child = bench.command.spawn().unwrap();
     while server.requests() < 20 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
@@ -306,6 +358,7 @@ fn an_interrupt_ends_the_run_and_shows_what_there_is() {
 fn response_times_can_be_had_as_an_interval_log() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("times.hlog");
+    std::fs::write(&path, "what an earlier run left behind, ".repeat(10_000)).unwrap();
     let server = Server::start(Fault::None);
     let run = Bench::against(&server).with(&["--hdr-log", path.to_str().unwrap()]).shortly().run();
     let text = std::fs::read(&path).unwrap();
@@ -356,9 +409,40 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         &["--observe", "db"],
         &["--mix", "1:2"],
         &["--timeout", "0"],
+        &["--mix", "1:1:1"],
+        &["--ramp", "1..1e6", "--step", "1e-6"],
+        &["--search-parameter", "q q"],
+        &["--observe", "db=999999999"],
+        &["--hdr-log", "/nowhere/times.hlog"],
     ] {
         let ended = Bench::against(&server).with(arguments).output();
         assert_eq!((ended.status(), ended.stderr().lines().count()), (2, 1), "{arguments:?}: {}", ended.stderr());
     }
-    assert_eq!(server.requests(), 0);
+    assert_eq!(server.connections(), 0, "something was started");
+}
+
+#[test]
+fn files_that_hold_nothing_to_send_are_refused_before_anything_starts() {
+    let server = Server::start(Fault::None);
+    let runs = TempDir::new().unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for file in [manifest, "/nowhere"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
+        command.env("ARENA_RUNS", runs.path()).args(["bench", "--payloads", file, "--terms", file]);
+        let output = command.args(["--url", &format!("http://{}", server.address)]).output().unwrap();
+        let ended = Ended { output, runs: TempDir::new().unwrap() };
+        assert_eq!((ended.status(), ended.stderr().lines().count()), (2, 1), "{}", ended.stderr());
+    }
+    assert_eq!(server.connections(), 0, "something was started");
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_end_it_in_a_panic() {
+    let server = Server::start(Fault::None);
+    let mut bench = Bench::against(&server).with(&["--rate", "20", "--seconds", "0.5"]);
+    let mut child = bench.command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
+    assert_eq!(ended.status(), 0, "{}", ended.stderr());
+    assert!(!ended.stderr().contains("panicked"), "{}", ended.stderr());
 }

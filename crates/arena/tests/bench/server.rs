@@ -41,6 +41,8 @@ pub enum Fault {
     AcceptsAnyone,
     /// What should be refused with 422 is refused with 400.
     OtherRefusals,
+    /// Every tenth person that should be accepted is refused with 422.
+    RefusesSome,
     /// Every tenth person that is acknowledged is not stored.
     Loses,
     /// A create is accepted without saying where the person is.
@@ -133,6 +135,9 @@ impl State {
             return Answer::new(status, "refused");
         }
         let id = self.created.fetch_add(1, Ordering::Relaxed);
+        if self.fault == Fault::RefusesSome && id.is_multiple_of(10) {
+            return Answer::new(422, "refused");
+        }
         let is_lost = self.fault == Fault::Loses && id.is_multiple_of(10);
         if !is_lost {
             self.people.lock().unwrap().insert(id, serde_json::from_slice(body).unwrap());
