@@ -155,6 +155,27 @@ fn a_dead_letter_is_seen_and_tried_again() {
 }
 
 #[test]
+fn every_dead_letter_is_tried_again_at_once() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for _ in 0..120 {
+        assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    }
+    // As after many attempts, the last of which is followed by a long pause.
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let kill = "UPDATE graphile_worker._private_jobs SET attempts = max_attempts, run_at = now() + interval '1 hour'
+        RETURNING id";
+    let one: i64 = client.query(kill, &[]).unwrap()[0].get(0);
+    let due = "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts = 0 AND run_at <= now()";
+    let mut due = || client.query_one(due, &[]).unwrap().get::<_, i64>(0);
+    assert_eq!(lab.get("/dead-letters").body.matches("<article").count(), 100);
+    assert_eq!((lab.post_form(&format!("/dead-letters/{one}/retry"), "").status, due()), (303, 1));
+    assert_eq!((lab.post_form("/dead-letters/retry", "").status, due()), (303, 120));
+    let _worker = work(&cluster, &[]);
+    eventually("all are stored", || stored(&cluster).len() == 120);
+}
+
+#[test]
 fn a_job_that_fails_is_tried_again_by_itself() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);

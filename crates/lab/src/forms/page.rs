@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::opinion::{Draft, Refusal};
-use super::queue::DeadLetter;
+use super::queue::{DeadLetter, SHOWN};
 use super::routes::{Lab, Way};
 use super::store::Shown;
 use crate::guess::Question;
@@ -128,6 +128,7 @@ pub(super) fn dead_letters(visit: &Visit, letters: &[DeadLetter]) -> Markup {
             @if letters.is_empty() {
                 p.note { "There are none. To see one, start a worker with " code { "--refuse WORD" } " and queue an opinion with that word." }
             } @else {
+                @if letters.len() == SHOWN { p.note { "The " (SHOWN) " oldest are shown." } }
                 form action="/dead-letters/retry" method="post" { button type="submit" { "Try all again" } }
                 @for letter in letters {
                     article.opinion {

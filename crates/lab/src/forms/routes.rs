@@ -231,15 +231,11 @@ async fn dead_letters(State(lab): State<Lab>, visit: Visit) -> Response {
 }
 
 async fn retry(State(lab): State<Lab>, Path(id): Path<i64>) -> Response {
-    retried(lab.queue.retry(&[id]).await)
+    retried(lab.queue.retry(Some(id)).await)
 }
 
 async fn retry_all(State(lab): State<Lab>) -> Response {
-    let ids = match lab.queue.dead_letters().await {
-        Ok(letters) => letters.iter().map(|letter| letter.id).collect::<Vec<_>>(),
-        Err(error) => return unreachable(&error),
-    };
-    retried(lab.queue.retry(&ids).await)
+    retried(lab.queue.retry(None).await)
 }
 
 fn retried(outcome: anyhow::Result<()>) -> Response {
