@@ -85,6 +85,19 @@ fn an_empty_opinion_is_explained() {
 }
 
 #[test]
+fn whatever_the_form_lets_one_type_is_taken() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let form = lab.get("/form").body;
+    assert!(form.contains("maxlength=\"10000\"") && form.contains("maxlength=\"200\""), "{form}");
+    let body = format!("opinion={}&name={}", "%E7%95%8C".repeat(10_000), "%E7%95%8C".repeat(200));
+    for way in ["/form", "/async-form"] {
+        assert_eq!(lab.post_form(way, &body).status, 302, "{way}");
+    }
+    assert_eq!(stored(&cluster)[0].1.chars().count(), 10_000);
+}
+
+#[test]
 fn the_five_latest_are_shown_escaped() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);

@@ -7,6 +7,12 @@ use uuid::Uuid;
 /// What the form says to an empty opinion.
 pub(super) const EMPTY: &str = "Your opinion must have at least one character!";
 
+/// Longest opinion that the form lets one type, in UTF-16 code units, as browsers count.
+pub(super) const LONGEST_OPINION: usize = 10_000;
+
+/// The same for the name.
+pub(super) const LONGEST_NAME: usize = 200;
+
 /// An opinion that was accepted. From here on it must be stored exactly once.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Opinion {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::opinion::{Draft, Refusal};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Refusal};
 use super::queue::{DeadLetter, SHOWN};
 use super::routes::{Lab, Way};
 use super::store::Shown;
@@ -85,7 +85,7 @@ pub(super) fn form(visit: &Visit, way: Way, draft: &Draft, refusal: Option<Refus
             form.paper action=(action) method="post" {
                 label {
                     span { "Your opinion" }
-                    textarea #opinion name="opinion" rows="5" maxlength="10000" autofocus[refusal.is_some()]
+                    textarea #opinion name="opinion" rows="5" maxlength=(LONGEST_OPINION) autofocus[refusal.is_some()]
                         aria-invalid=[wrong("opinion").map(|_| "true")] aria-describedby=[wrong("opinion").map(|_| "opinion-wrong")] {
                         // A line break right after the tag is dropped by browsers, so that one in the text needs this one.
                         "\n" (draft.opinion)
@@ -94,7 +94,7 @@ pub(super) fn form(visit: &Visit, way: Way, draft: &Draft, refusal: Option<Refus
                 @if let Some(refusal) = wrong("opinion") { p.wrong #opinion-wrong role="alert" { (refusal.error) } }
                 label {
                     span { "Your name, if you like" }
-                    input name="name" value=(draft.name) maxlength="200" autocomplete="name";
+                    input name="name" value=(draft.name) maxlength=(LONGEST_NAME) autocomplete="name";
                 }
                 @if let Some(refusal) = wrong("name") { p.wrong role="alert" { (refusal.error) } }
                 button type="submit" { "Send" }

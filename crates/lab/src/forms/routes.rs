@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::opinion::{Draft, Opinion, Refusal};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Opinion, Refusal};
 use super::page;
 use super::queue::{NotQueued, Queue, State as QueueState};
 use super::store::{self, PATIENCE};
@@ -28,8 +28,8 @@ use crate::page::assets::protect;
 use crate::page::origin::refuse_other_sites;
 use crate::server::{self, Listen, Ports};
 
-/// Longest form, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+/// Longest form, in bytes: whatever can be typed into it fits. A code unit of three bytes becomes nine when urlencoded.
+const MAX_BODY: usize = 9 * (LONGEST_OPINION + LONGEST_NAME) + 1024;
 
 /// Time between two looks at the queue while opinions come.
 const LOOK: Duration = Duration::from_millis(250);
