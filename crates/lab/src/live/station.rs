@@ -24,7 +24,8 @@ pub struct Station {
     pub recorder: Arc<Recorder>,
     /// What a scrape gets.
     pub metrics: Metrics,
-    hub: Arc<Hub>,
+    /// The figures of every page.
+    pub hub: Arc<Hub>,
     subject: Arc<dyn Subject>,
 }
 

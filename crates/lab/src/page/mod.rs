@@ -297,13 +297,11 @@ fn still_note() -> Markup {
     html! { noscript { p.note { "Scripts are off, so the figures stand still: reload the page to see newer ones. Everything else works." } } }
 }
 
-/// The mark that tells whether a page's sources answer: one for each server, which may be several sources.
+/// The marks that tell whether a page's sources answer.
 fn source_states(sources: &[Source]) -> Markup {
-    let first = |source: &Source| sources.iter().find(|other| other.prefix == source.prefix);
-    let servers = sources.iter().filter(|source| first(source).is_some_and(|first| std::ptr::eq(first, *source)));
     html! {
         p.sources {
-            @for source in servers {
+            @for source in sources {
                 span.source data-source=(source.prefix) data-state="waiting" { span.dot aria-hidden="true" {} (source.name) " " span.word { "connecting" } }
             }
         }

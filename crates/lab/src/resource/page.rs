@@ -55,12 +55,12 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
 }
 
 pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
-    let trend = Source { prefix: "", url: format!("/part1/live?resource={}", resource.name), name: "Resource" };
+    let url = format!("/part1/live?resource={}", resource.name);
     let page = Page {
         experiment: Experiment::Resource,
         title: "Concurrent Requests to Mock Resource",
         visit,
-        sources: vec![Source::own(), trend],
+        sources: vec![Source { url, ..Source::own() }],
     };
     let address = |path: &str| visit.here(path);
     page.experiment(Steps {

@@ -276,7 +276,7 @@ async fn part2(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
 async fn part1_live(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {
     let resource = lab.scarce.resources.get(which.resource.as_deref());
     match resource.and_then(|resource| lab.trends.get(&resource.name)) {
-        Some(trend) => trend.events().into_response(),
+        Some(trend) => trend.events_and(&lab.station.hub).into_response(),
         None => unknown(),
     }
 }
