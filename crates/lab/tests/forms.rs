@@ -174,6 +174,9 @@ fn every_dead_letter_is_tried_again_at_once() {
     for _ in 0..120 {
         assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
     }
+    let figure =
+        |name: &str, text: &str| lab.get("/").body.contains(&format!("data-figure=\"{name}\" data-format=\"{text}"));
+    assert!(figure("waiting", "count\">120<") && figure("database", "presence\">answers<"), "without scripts too");
     // As after many attempts, the last of which is followed by a long pause.
     let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
     let kill = "UPDATE graphile_worker._private_jobs SET attempts = max_attempts, run_at = now() + interval '1 hour'

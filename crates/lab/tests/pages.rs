@@ -67,6 +67,13 @@ fn everything_but_movement_works_without_scripts() {
     assert!(page.contains("value=\"7\"") && page.contains("data-guess=\"7\""), "the guess stands in form and table");
     assert!(page.contains("data-outcome=\"requests\" data-format=\"count\">5<"), "the outcome too:\n{page}");
     assert!(!page.contains("<script>") && page.contains("<noscript>"));
+    assert!(
+        page.contains("data-figure=\"threads\" data-format=\"count\">")
+            && !page.contains("data-figure=\"threads\" data-format=\"count\">–"),
+        "{page}"
+    );
+    assert!(page.contains("Run 1 is under way.") || page.contains("Run 1 ended: 5 requests in"), "{page}");
+    assert_eq!(page.matches("&quot;url&quot;").count(), 1, "one stream a page, see the test of the streams");
     let elsewhere = lab.post_form("/guess", "experiment=resource&back=%2F%2Felsewhere.example&rate=1");
     assert_eq!(elsewhere.status, 400);
 }

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Refusal};
 use super::queue::{DeadLetter, SHOWN};
-use super::routes::{Lab, Way};
+use super::routes::Way;
 use super::store::Shown;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
+use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "p50", label: "Response time, median", unit: "ms" },
@@ -27,7 +27,7 @@ const ROWS: [Row; 8] = [
     Row { figure: "seconds", label: "From first to last answer", format: Format::Seconds },
 ];
 
-pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
+pub(super) fn index(visit: &Visit, known: &Known) -> Markup {
     let page =
         Page { experiment: Experiment::Forms, title: "Forms, at once and queued", visit, sources: vec![Source::own()] };
     page.experiment(Steps {
@@ -50,7 +50,8 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
             p.note { "Then kill the worker in the middle of it (" code { "kill -9" } "): no opinion is lost, and none is stored twice." }
         },
         watch: html! {
-            (page::gauges(&[
+            (page::gauges(known, &[
+                ("database", "Database", Format::Presence),
                 ("waiting", "Waiting in the queue", Format::Count),
                 ("running", "With a worker", Format::Count),
                 ("oldest", "Oldest job", Format::Seconds),
@@ -58,17 +59,16 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
                 ("dead", "Dead letters", Format::Count),
             ]))
             div.charts {
-                (page::chart("Opinions taken", Format::Rate, &[("rate", "opinions")]))
-                (page::chart("Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
-                (page::chart("Waiting in the queue", Format::Count, &[("waiting", "opinions")]))
-                (page::chart("Accepted until stored", Format::Milliseconds, &[("lag", "lag")]))
-                (page::chart("Memory", Format::Megabytes, &[("memory", "memory")]))
-                (page::chart("CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
+                (page::chart(known, "Opinions taken", Format::Rate, &[("rate", "opinions")]))
+                (page::chart(known, "Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
+                (page::chart(known, "Waiting in the queue", Format::Count, &[("waiting", "opinions")]))
+                (page::chart(known, "Accepted until stored", Format::Milliseconds, &[("lag", "lag")]))
+                (page::chart(known, "Memory", Format::Megabytes, &[("memory", "memory")]))
+                (page::chart(known, "CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
             }
         },
         rows: &ROWS,
-        outcome: lab.station.outcome(),
-        prefix: "",
+        known,
     })
 }
 

@@ -213,7 +213,7 @@ async fn async_form(visit: Visit) -> impl IntoResponse {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(&lab, &visit)
+    page::index(&visit, &lab.station.known("").await)
 }
 
 async fn opinions(State(lab): State<Lab>, visit: Visit) -> Response {
