@@ -126,7 +126,7 @@ pub(super) fn dead_letters(visit: &Visit, letters: &[DeadLetter]) -> Markup {
         html! {
             (page::question(html! { p { "Opinions that were accepted, and that no attempt could store. They stay here until somebody mends the cause and tries them again." } }))
             @if letters.is_empty() {
-                p.note { "There are none. To see one, start a worker with " code { "--refuse WORD" } " and queue an opinion with that word." }
+                p.note { "There are none. To see one, start the lab with " code { "LAB_REFUSE=WORD" } " in its environment and queue an opinion with that word." }
             } @else {
                 @if letters.len() == SHOWN { p.note { "The " (SHOWN) " oldest are shown." } }
                 form action="/dead-letters/retry" method="post" { button type="submit" { "Try all again" } }

@@ -68,7 +68,7 @@ pub(super) fn part1(visit: &Visit, known: &Known, resource: &Resource) -> Markup
             p { "3,000 requests come, 50 at a time, and each uses " b { (resource.name) } " for half a second. Once the answer waits for the use; once it is sent first." }
             p { @match resource.limit {
                 Some(limit) => { "Hard mode: at most " b { (limit) } " uses at once. Whoever finds no place is turned away with status 500." }
-                None => { "There is no limit: " code { "lab resource --limit 15" } " brings one, the hard mode." }
+                None => { "There is no limit: the lab started with " code { "LAB_LIMIT=15" } " in its environment has one, the hard mode." }
             } }
         }),
         questions: &QUESTIONS,

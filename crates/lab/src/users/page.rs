@@ -44,7 +44,7 @@ pub(super) fn index(lab: &Lab, visit: &Visit, known: &Known) -> Markup {
         run: html! {
             (page::command("k6 run k6/blocking.js", "Ten users for five seconds, blocking:"))
             (page::command("k6 run k6/nonblocking.js", "The same, non-blocking:"))
-            (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (with a slow database, start both servers with --query-delay 100):"))
+            (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (for a slow database, start the lab with LAB_QUERY_DELAY=100 in its environment):"))
             (page::command("cargo arena experiment blocking", "The whole ladder, 10 to 5,000 users, fast and slow database, in one table:"))
             p.note { @if setting.query_delay > 0 { "This server's queries take " b { (setting.query_delay) " ms" } " longer." } @else { "The database is as fast as it can be: no delay is added." }
                 " While it runs, try " code { "curl " (visit.here("/ping")) } ": an answer that needs no database, but a free thread." }
