@@ -219,6 +219,22 @@ fn a_full_queue_says_so() {
 }
 
 #[test]
+fn what_was_typed_survives_a_lost_database() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    cluster.kill();
+    for way in WAYS {
+        let answer = lab.post_form(way, "opinion=typed+%3Cb%3E&name=Ana");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{way}: {answer:?}");
+        assert!(answer.body.contains("The database does not answer."), "{way}: {answer:?}");
+        let kept = answer.body.contains("typed &lt;b&gt;</textarea>") && answer.body.contains("value=\"Ana\"");
+        assert_eq!(kept, way.ends_with("form"), "{way}: {answer:?}");
+    }
+    cluster.start_again().unwrap();
+    eventually("it is taken again", || lab.post_form("/form", "opinion=again").status == 302);
+}
+
+#[test]
 fn a_run_s_outcome_is_known_where_no_page_was_open() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);

@@ -33,9 +33,10 @@ pub(super) struct Draft {
     pub name: String,
 }
 
-/// What is wrong with a draft.
+/// Why a draft was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Refusal {
+    /// The field that breaks a rule; empty where it is not the draft that is wrong.
     pub field: &'static str,
     pub error: &'static str,
 }

@@ -97,6 +97,7 @@ pub(super) fn form(visit: &Visit, way: Way, draft: &Draft, refusal: Option<Refus
                     input name="name" value=(draft.name) maxlength=(LONGEST_NAME) autocomplete="name";
                 }
                 @if let Some(refusal) = wrong("name") { p.wrong role="alert" { (refusal.error) } }
+                @if let Some(refusal) = wrong("") { p.wrong role="alert" { (refusal.error) } }
                 button type="submit" { "Send" }
             }
         },

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
 use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -152,7 +152,7 @@ impl Lab {
         };
         match self.take(opinion, way).await {
             Ok(()) => accepted(style),
-            Err(error) => not_accepted(&error),
+            Err(error) => not_accepted(visit, &draft, &error, way, style),
         }
     }
 }
@@ -172,15 +172,21 @@ fn refused(visit: &Visit, draft: &Draft, refusal: Refusal, way: Way, style: Styl
     }
 }
 
-fn not_accepted(error: &NotQueued) -> Response {
+fn not_accepted(visit: &Visit, draft: &Draft, error: &NotQueued, way: Way, style: Style) -> Response {
     let text = match error {
-        NotQueued::Full => "The queue is full. Your opinion was not taken: please try again.\n",
+        NotQueued::Full => "The queue is full. Your opinion was not taken: please try again.",
         NotQueued::Unreachable(cause) => {
             server::complain(format_args!("forms: an opinion was not taken: {cause:#}"));
-            "The database does not answer. Your opinion may not have been taken: please try again.\n"
+            "The database does not answer. Your opinion may not have been taken: please try again."
         }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response()
+    let mut response = match style {
+        Style::Form => page::form(visit, way, draft, Some(Refusal { field: "", error: text })).into_response(),
+        Style::Endpoint => format!("{text}\n").into_response(),
+    };
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn unreachable(error: &anyhow::Error) -> Response {
