@@ -168,6 +168,21 @@ fn a_dead_letter_is_seen_and_tried_again() {
 }
 
 #[test]
+fn a_job_that_runs_twice_stores_one_row() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    // As when a worker is killed between the opinion's commit and the job's.
+    let again = "SELECT graphile_worker.add_job('store_opinion', payload) FROM graphile_worker._private_jobs";
+    client.query(again, &[]).unwrap();
+    let _worker = work(&cluster, &[]);
+    let left = "SELECT count(*) FROM graphile_worker._private_jobs";
+    eventually("both are done", || client.query_one(left, &[]).unwrap().get::<_, i64>(0) == 0);
+    assert_eq!(stored(&cluster).len(), 1);
+}
+
+#[test]
 fn every_dead_letter_is_tried_again_at_once() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);
