@@ -43,7 +43,10 @@ fn a_guess_a_run_and_the_outcome_beside_it() {
     for _ in 0..20 {
         assert_eq!(lab.get("/part1/async").status, 200);
     }
-    eventually("the number moves", || !["0.00", "nothing"].contains(&text(&tab, "[data-figure=mean_use]").as_str()));
+    eventually("the number moves, with two decimals", || {
+        let number = text(&tab, "[data-figure=mean_use]");
+        number != "0.00" && number.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 2)
+    });
     eventually("the run ends", || text(&tab, "[data-run-state]").contains("ended"));
     assert_eq!(text(&tab, "[data-outcome=requests]"), "20");
     let peak: f64 = text(&tab, "[data-outcome=peak_use]").parse().unwrap();
