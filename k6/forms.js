@@ -25,6 +25,8 @@ export const options = {
 
 export default function () {
   const number = exec.scenario.iterationInTest;
+  // On a busy machine k6 catches up at the end, and begins a few too many.
+  if (number >= opinions) return;
   // The name finds the opinion again in the database and in k6's own output.
   const name = `${way} ${__ENV.RUN || "by hand"} ${number}`;
   const response = http.post(`${target}/${way}`, { opinion: `Opinion number ${number}`, name }, { redirects: 0, tags: { opinion: name } });

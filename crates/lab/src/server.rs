@@ -5,6 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -12,6 +16,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// Within this time a request is answered, whatever it waits for: a slow database is given up sooner, so that this is
+/// for bodies that never come and for a database that neither answers nor fails.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// How long a server that was told to stop waits for the requests under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -91,7 +99,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     raise_file_limit();
-    let router = router.layer(Extension(listen.ports));
+    let router = bounded(router, LONGEST).layer(Extension(listen.ports));
     let mut servers = JoinSet::new();
     for listener in listeners {
         println!("{name}: listening on http://{}/", listener.local_addr()?);
@@ -146,6 +154,13 @@ pub fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
+fn bounded(router: Router, longest: Duration) -> Router {
+    router.layer(from_fn(move |request: Request, next: Next| async move {
+        let answer = tokio::time::timeout(longest, next.run(request)).await;
+        answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "the request took too long\n").into_response())
+    }))
+}
+
 async fn grace_is_over(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
@@ -159,5 +174,27 @@ fn raise_file_limit() {
     if soft < hard {
         // With the old limit the server still works, for fewer connections.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 20), hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let router = bounded(Router::new().route("/", post(async |body: String| body)), Duration::from_millis(50));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a server");
+        stream.write_all(b"POST / HTTP/1.1\r\nhost: lab\r\ncontent-length: 9\r\n\r\nhalf").await.expect("sent");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("an answer").expect("text");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     }
 }

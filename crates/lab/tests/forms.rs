@@ -85,6 +85,19 @@ fn an_empty_opinion_is_explained() {
 }
 
 #[test]
+fn whatever_the_form_lets_one_type_is_taken() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let form = lab.get("/form").body;
+    assert!(form.contains("maxlength=\"10000\"") && form.contains("maxlength=\"200\""), "{form}");
+    let body = format!("opinion={}&name={}", "%E7%95%8C".repeat(10_000), "%E7%95%8C".repeat(200));
+    for way in ["/form", "/async-form"] {
+        assert_eq!(lab.post_form(way, &body).status, 302, "{way}");
+    }
+    assert_eq!(stored(&cluster)[0].1.chars().count(), 10_000);
+}
+
+#[test]
 fn the_five_latest_are_shown_escaped() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);
@@ -155,6 +168,45 @@ fn a_dead_letter_is_seen_and_tried_again() {
 }
 
 #[test]
+fn a_job_that_runs_twice_stores_one_row() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    // As when a worker is killed between the opinion's commit and the job's.
+    let again = "SELECT graphile_worker.add_job('store_opinion', payload) FROM graphile_worker._private_jobs";
+    client.query(again, &[]).unwrap();
+    let _worker = work(&cluster, &[]);
+    let left = "SELECT count(*) FROM graphile_worker._private_jobs";
+    eventually("both are done", || client.query_one(left, &[]).unwrap().get::<_, i64>(0) == 0);
+    assert_eq!(stored(&cluster).len(), 1);
+}
+
+#[test]
+fn every_dead_letter_is_tried_again_at_once() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for _ in 0..120 {
+        assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    }
+    let figure =
+        |name: &str, text: &str| lab.get("/").body.contains(&format!("data-figure=\"{name}\" data-format=\"{text}"));
+    assert!(figure("waiting", "count\">120<") && figure("database", "presence\">answers<"), "without scripts too");
+    // As after many attempts, the last of which is followed by a long pause.
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let kill = "UPDATE graphile_worker._private_jobs SET attempts = max_attempts, run_at = now() + interval '1 hour'
+        RETURNING id";
+    let one: i64 = client.query(kill, &[]).unwrap()[0].get(0);
+    let due = "SELECT count(*) FROM graphile_worker._private_jobs WHERE attempts = 0 AND run_at <= now()";
+    let mut due = || client.query_one(due, &[]).unwrap().get::<_, i64>(0);
+    assert_eq!(lab.get("/dead-letters").body.matches("<article").count(), 100);
+    assert_eq!((lab.post_form(&format!("/dead-letters/{one}/retry"), "").status, due()), (303, 1));
+    assert_eq!((lab.post_form("/dead-letters/retry", "").status, due()), (303, 120));
+    let _worker = work(&cluster, &[]);
+    eventually("all are stored", || stored(&cluster).len() == 120);
+}
+
+#[test]
 fn a_job_that_fails_is_tried_again_by_itself() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);
@@ -179,6 +231,22 @@ fn a_full_queue_says_so() {
     });
     assert!(statuses.iter().filter(|status| **status == 303).count() >= 3, "{statuses:?}");
     assert_eq!(lab.post_form("/opinion", "opinion=x").status, 303, "what needs no queue goes on");
+}
+
+#[test]
+fn what_was_typed_survives_a_lost_database() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    cluster.kill();
+    for way in WAYS {
+        let answer = lab.post_form(way, "opinion=typed+%3Cb%3E&name=Ana");
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{way}: {answer:?}");
+        assert!(answer.body.contains("The database does not answer."), "{way}: {answer:?}");
+        let kept = answer.body.contains("typed &lt;b&gt;</textarea>") && answer.body.contains("value=\"Ana\"");
+        assert_eq!(kept, way.ends_with("form"), "{way}: {answer:?}");
+    }
+    cluster.start_again().unwrap();
+    eventually("it is taken again", || lab.post_form("/form", "opinion=again").status == 302);
 }
 
 #[test]

@@ -43,7 +43,10 @@ fn a_guess_a_run_and_the_outcome_beside_it() {
     for _ in 0..20 {
         assert_eq!(lab.get("/part1/async").status, 200);
     }
-    eventually("the number moves", || !["0.00", "nothing"].contains(&text(&tab, "[data-figure=mean_use]").as_str()));
+    eventually("the number moves, with two decimals", || {
+        let number = text(&tab, "[data-figure=mean_use]");
+        number != "0.00" && number.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 2)
+    });
     eventually("the run ends", || text(&tab, "[data-run-state]").contains("ended"));
     assert_eq!(text(&tab, "[data-outcome=requests]"), "20");
     let peak: f64 = text(&tab, "[data-outcome=peak_use]").parse().unwrap();
@@ -67,6 +70,13 @@ fn everything_but_movement_works_without_scripts() {
     assert!(page.contains("value=\"7\"") && page.contains("data-guess=\"7\""), "the guess stands in form and table");
     assert!(page.contains("data-outcome=\"requests\" data-format=\"count\">5<"), "the outcome too:\n{page}");
     assert!(!page.contains("<script>") && page.contains("<noscript>"));
+    assert!(
+        page.contains("data-figure=\"threads\" data-format=\"count\">")
+            && !page.contains("data-figure=\"threads\" data-format=\"count\">–"),
+        "{page}"
+    );
+    assert!(page.contains("Run 1 is under way.") || page.contains("Run 1 ended: 5 requests in"), "{page}");
+    assert_eq!(page.matches("&quot;url&quot;").count(), 1, "one stream a page, see the test of the streams");
     let elsewhere = lab.post_form("/guess", "experiment=resource&back=%2F%2Felsewhere.example&rate=1");
     assert_eq!(elsewhere.status, 400);
 }

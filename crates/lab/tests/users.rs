@@ -121,6 +121,28 @@ fn a_thread_waits_or_a_task_does() {
 }
 
 #[test]
+fn a_database_that_was_away_fails_nobody_once_it_is_back() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let labs = SIDES.map(|side| serve(side, &cluster, &["--query-delay", "200"]));
+    for lab in &labs {
+        // Several connections, which then lie idle.
+        thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| assert_eq!(post(lab, r#"{"name":"before"}"#), 200));
+            }
+        });
+    }
+    cluster.kill();
+    thread::sleep(std::time::Duration::from_secs(1));
+    cluster.start_again().unwrap();
+    for lab in &labs {
+        for _ in 0..6 {
+            assert_eq!(post(lab, r#"{"name":"after"}"#), 200);
+        }
+    }
+}
+
+#[test]
 fn a_lost_database_is_said_and_forgotten() {
     let mut cluster = Cluster::start(&[]).unwrap();
     let labs = SIDES.map(|side| serve(side, &cluster, &[]));

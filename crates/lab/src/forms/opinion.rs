@@ -7,6 +7,12 @@ use uuid::Uuid;
 /// What the form says to an empty opinion.
 pub(super) const EMPTY: &str = "Your opinion must have at least one character!";
 
+/// Longest opinion that the form lets one type, in UTF-16 code units, as browsers count.
+pub(super) const LONGEST_OPINION: usize = 10_000;
+
+/// The same for the name.
+pub(super) const LONGEST_NAME: usize = 200;
+
 /// An opinion that was accepted. From here on it must be stored exactly once.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Opinion {
@@ -27,9 +33,10 @@ pub(super) struct Draft {
     pub name: String,
 }
 
-/// What is wrong with a draft.
+/// Why a draft was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Refusal {
+    /// The field that breaks a rule; empty where it is not the draft that is wrong.
     pub field: &'static str,
     pub error: &'static str,
 }

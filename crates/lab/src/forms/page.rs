@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::opinion::{Draft, Refusal};
-use super::queue::DeadLetter;
-use super::routes::{Lab, Way};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Refusal};
+use super::queue::{DeadLetter, SHOWN};
+use super::routes::Way;
 use super::store::Shown;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
+use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "p50", label: "Response time, median", unit: "ms" },
@@ -27,7 +27,7 @@ const ROWS: [Row; 8] = [
     Row { figure: "seconds", label: "From first to last answer", format: Format::Seconds },
 ];
 
-pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
+pub(super) fn index(visit: &Visit, known: &Known) -> Markup {
     let page =
         Page { experiment: Experiment::Forms, title: "Forms, at once and queued", visit, sources: vec![Source::own()] };
     page.experiment(Steps {
@@ -50,7 +50,8 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
             p.note { "Then kill the worker in the middle of it (" code { "kill -9" } "): no opinion is lost, and none is stored twice." }
         },
         watch: html! {
-            (page::gauges(&[
+            (page::gauges(known, &[
+                ("database", "Database", Format::Presence),
                 ("waiting", "Waiting in the queue", Format::Count),
                 ("running", "With a worker", Format::Count),
                 ("oldest", "Oldest job", Format::Seconds),
@@ -58,17 +59,16 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
                 ("dead", "Dead letters", Format::Count),
             ]))
             div.charts {
-                (page::chart("Opinions taken", Format::Rate, &[("rate", "opinions")]))
-                (page::chart("Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
-                (page::chart("Waiting in the queue", Format::Count, &[("waiting", "opinions")]))
-                (page::chart("Accepted until stored", Format::Milliseconds, &[("lag", "lag")]))
-                (page::chart("Memory", Format::Megabytes, &[("memory", "memory")]))
-                (page::chart("CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
+                (page::chart(known, "Opinions taken", Format::Rate, &[("rate", "opinions")]))
+                (page::chart(known, "Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
+                (page::chart(known, "Waiting in the queue", Format::Count, &[("waiting", "opinions")]))
+                (page::chart(known, "Accepted until stored", Format::Milliseconds, &[("lag", "lag")]))
+                (page::chart(known, "Memory", Format::Megabytes, &[("memory", "memory")]))
+                (page::chart(known, "CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
             }
         },
         rows: &ROWS,
-        outcome: lab.station.outcome(),
-        prefix: "",
+        known,
     })
 }
 
@@ -85,7 +85,7 @@ pub(super) fn form(visit: &Visit, way: Way, draft: &Draft, refusal: Option<Refus
             form.paper action=(action) method="post" {
                 label {
                     span { "Your opinion" }
-                    textarea #opinion name="opinion" rows="5" maxlength="10000" autofocus[refusal.is_some()]
+                    textarea #opinion name="opinion" rows="5" maxlength=(LONGEST_OPINION) autofocus[refusal.is_some()]
                         aria-invalid=[wrong("opinion").map(|_| "true")] aria-describedby=[wrong("opinion").map(|_| "opinion-wrong")] {
                         // A line break right after the tag is dropped by browsers, so that one in the text needs this one.
                         "\n" (draft.opinion)
@@ -94,9 +94,10 @@ pub(super) fn form(visit: &Visit, way: Way, draft: &Draft, refusal: Option<Refus
                 @if let Some(refusal) = wrong("opinion") { p.wrong #opinion-wrong role="alert" { (refusal.error) } }
                 label {
                     span { "Your name, if you like" }
-                    input name="name" value=(draft.name) maxlength="200" autocomplete="name";
+                    input name="name" value=(draft.name) maxlength=(LONGEST_NAME) autocomplete="name";
                 }
                 @if let Some(refusal) = wrong("name") { p.wrong role="alert" { (refusal.error) } }
+                @if let Some(refusal) = wrong("") { p.wrong role="alert" { (refusal.error) } }
                 button type="submit" { "Send" }
             }
         },
@@ -126,8 +127,9 @@ pub(super) fn dead_letters(visit: &Visit, letters: &[DeadLetter]) -> Markup {
         html! {
             (page::question(html! { p { "Opinions that were accepted, and that no attempt could store. They stay here until somebody mends the cause and tries them again." } }))
             @if letters.is_empty() {
-                p.note { "There are none. To see one, start a worker with " code { "--refuse WORD" } " and queue an opinion with that word." }
+                p.note { "There are none. To see one, start the lab with " code { "LAB_REFUSE=WORD" } " in its environment and queue an opinion with that word." }
             } @else {
+                @if letters.len() == SHOWN { p.note { "The " (SHOWN) " oldest are shown." } }
                 form action="/dead-letters/retry" method="post" { button type="submit" { "Try all again" } }
                 @for letter in letters {
                     article.opinion {

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use deadpool_postgres::Pool;
 use graphile_worker::tokio_postgres::TokioPostgresDatabase;
-use graphile_worker::worker_utils::types::RescheduleJobOptions;
 use graphile_worker::{IntoTaskHandlerResult, JobSpec, TaskHandler, WorkerContext, WorkerUtils};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Config;
@@ -21,6 +20,9 @@ use super::worker::{SILENCE, Shelf};
 
 /// Schema of the queue's tables.
 const SCHEMA: &str = "graphile_worker";
+
+/// How many dead letters are shown.
+pub(super) const SHOWN: usize = 100;
 
 /// How long a count of the queue's length is trusted.
 const COUNT_AGE: Duration = Duration::from_secs(1);
@@ -40,7 +42,13 @@ const DEAD: &str = "
     SELECT id, payload->'opinion'->>'name', payload->'opinion'->>'text', attempts, coalesce(last_error, '')
     FROM graphile_worker._private_jobs
     WHERE attempts >= max_attempts AND locked_at IS NULL
-    ORDER BY id LIMIT 100";
+    ORDER BY id LIMIT $1";
+
+/// Without a time, the job would still sit out the pause after its last failure, which may be hours.
+const REVIVE: &str = "
+    SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now(), attempts => 0)
+    FROM graphile_worker._private_jobs
+    WHERE attempts >= max_attempts AND locked_at IS NULL AND id = coalesce($1, id)";
 
 /// The job of storing an opinion.
 #[derive(Deserialize, Serialize)]
@@ -146,7 +154,7 @@ impl Queue {
         .await
     }
 
-    /// The first hundred dead letters.
+    /// The oldest dead letters, at most [`SHOWN`].
     ///
     /// # Errors
     ///
@@ -154,7 +162,7 @@ impl Queue {
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         patiently(async {
             let client = self.pool.get().await?;
-            let rows = client.query(DEAD, &[]).await?;
+            let rows = client.query(DEAD, &[&(SHOWN as i64)]).await?;
             let letter = |row: &tokio_postgres::Row| {
                 Ok(DeadLetter {
                     id: row.try_get(0)?,
@@ -169,14 +177,13 @@ impl Queue {
         .await
     }
 
-    /// Gives dead letters all their attempts again, at once.
+    /// Gives the dead letter `id`, or all of them, their attempts again, the first at once. Other jobs stay as they are.
     ///
     /// # Errors
     ///
     /// When the database does not answer in time.
-    pub async fn retry(&self, ids: &[i64]) -> anyhow::Result<()> {
-        let again = RescheduleJobOptions { attempts: Some(0), ..RescheduleJobOptions::default() };
-        patiently(async { Ok(self.utils.reschedule_jobs(ids, again).await?) }).await.map(drop)
+    pub async fn retry(&self, id: Option<i64>) -> anyhow::Result<()> {
+        patiently(async { Ok(self.pool.get().await?.execute(REVIVE, &[&id]).await?) }).await.map(drop)
     }
 
     /// Jobs in the queue, counted once a second at most.

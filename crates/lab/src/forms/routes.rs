@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::StatusCode;
 use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::opinion::{Draft, Opinion, Refusal};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Opinion, Refusal};
 use super::page;
 use super::queue::{NotQueued, Queue, State as QueueState};
 use super::store::{self, PATIENCE};
@@ -28,8 +28,8 @@ use crate::page::assets::protect;
 use crate::page::origin::refuse_other_sites;
 use crate::server::{self, Listen, Ports};
 
-/// Longest form, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+/// Longest form, in bytes: whatever can be typed into it fits. A code unit of three bytes becomes nine when urlencoded.
+const MAX_BODY: usize = 9 * (LONGEST_OPINION + LONGEST_NAME) + 1024;
 
 /// Time between two looks at the queue while opinions come.
 const LOOK: Duration = Duration::from_millis(250);
@@ -152,7 +152,7 @@ impl Lab {
         };
         match self.take(opinion, way).await {
             Ok(()) => accepted(style),
-            Err(error) => not_accepted(&error),
+            Err(error) => not_accepted(visit, &draft, &error, way, style),
         }
     }
 }
@@ -172,15 +172,21 @@ fn refused(visit: &Visit, draft: &Draft, refusal: Refusal, way: Way, style: Styl
     }
 }
 
-fn not_accepted(error: &NotQueued) -> Response {
+fn not_accepted(visit: &Visit, draft: &Draft, error: &NotQueued, way: Way, style: Style) -> Response {
     let text = match error {
-        NotQueued::Full => "The queue is full. Your opinion was not taken: please try again.\n",
+        NotQueued::Full => "The queue is full. Your opinion was not taken: please try again.",
         NotQueued::Unreachable(cause) => {
             server::complain(format_args!("forms: an opinion was not taken: {cause:#}"));
-            "The database does not answer. Your opinion may not have been taken: please try again.\n"
+            "The database does not answer. Your opinion may not have been taken: please try again."
         }
     };
-    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], text).into_response()
+    let mut response = match style {
+        Style::Form => page::form(visit, way, draft, Some(Refusal { field: "", error: text })).into_response(),
+        Style::Endpoint => format!("{text}\n").into_response(),
+    };
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn unreachable(error: &anyhow::Error) -> Response {
@@ -213,7 +219,7 @@ async fn async_form(visit: Visit) -> impl IntoResponse {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(&lab, &visit)
+    page::index(&visit, &lab.station.known("").await)
 }
 
 async fn opinions(State(lab): State<Lab>, visit: Visit) -> Response {
@@ -231,15 +237,11 @@ async fn dead_letters(State(lab): State<Lab>, visit: Visit) -> Response {
 }
 
 async fn retry(State(lab): State<Lab>, Path(id): Path<i64>) -> Response {
-    retried(lab.queue.retry(&[id]).await)
+    retried(lab.queue.retry(Some(id)).await)
 }
 
 async fn retry_all(State(lab): State<Lab>) -> Response {
-    let ids = match lab.queue.dead_letters().await {
-        Ok(letters) => letters.iter().map(|letter| letter.id).collect::<Vec<_>>(),
-        Err(error) => return unreachable(&error),
-    };
-    retried(lab.queue.retry(&ids).await)
+    retried(lab.queue.retry(None).await)
 }
 
 fn retried(outcome: anyhow::Result<()>) -> Response {

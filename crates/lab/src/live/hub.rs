@@ -47,10 +47,24 @@ impl Hub {
 
     /// A server-sent event stream for one viewer; it ends when the server shuts down.
     pub fn events(self: &Arc<Self>) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
-        let shutdown = self.shutdown.clone();
-        let messages =
-            self.subscribe().take_until(shutdown.cancelled_owned()).map(|message| Ok(Event::default().data(&*message)));
-        Sse::new(messages).keep_alive(KeepAlive::default())
+        self.send(self.subscribe())
+    }
+
+    /// The same with the messages of another hub among them: a page with one stream holds one of the few connections
+    /// that a browser opens to a server.
+    pub fn events_and(
+        self: &Arc<Self>,
+        other: &Arc<Self>,
+    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+        self.send(stream::select(self.subscribe(), other.subscribe()))
+    }
+
+    fn send<S: Stream<Item = Arc<str>> + Send + 'static>(
+        &self,
+        messages: S,
+    ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<S>> {
+        let until_the_end = messages.take_until(self.shutdown.clone().cancelled_owned());
+        Sse::new(until_the_end.map(|message| Ok(Event::default().data(&*message)))).keep_alive(KeepAlive::default())
     }
 
     /// The messages from now on.

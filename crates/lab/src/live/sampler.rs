@@ -60,6 +60,16 @@ pub fn outcome(recorder: &Recorder, subject: &dyn Subject) -> Value {
     outcome
 }
 
+/// Figures of this moment that every process has.
+pub fn moment(recorder: &Recorder, process: &ProcessSample) -> [(&'static str, f64); 4] {
+    [
+        ("in_flight", recorder.in_flight() as f64),
+        ("memory", process.memory as f64 / 1e6),
+        ("threads", process.threads as f64),
+        ("tasks", tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64),
+    ]
+}
+
 struct Sampler {
     recorder: Arc<Recorder>,
     subject: Arc<dyn Subject>,
@@ -113,26 +123,24 @@ impl Sampler {
         let seconds = (now.at - before.at).as_secs_f64().max(0.001);
         let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
 
-        let figures = json!({
-            "in_flight": self.recorder.in_flight(),
+        let mut figures: Map<String, Value> =
+            moment(&self.recorder, &now.process).map(|(name, value)| (name.into(), json!(value))).into_iter().collect();
+        let rates = json!({
             "rate": per_second(now.answered, before.answered),
             "failed_rate": per_second(now.failed, before.failed),
             "p50": p50,
             "p99": p99,
-            "memory": now.process.memory as f64 / 1e6,
             "cpu": (now.process.cpu_seconds - before.process.cpu_seconds) / seconds * 100.0,
-            "threads": now.process.threads,
             "switches": per_second(now.process.context_switches, before.process.context_switches),
-            "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
         });
 
         self.before.push_back(now);
         if self.before.len() > WINDOW {
             self.before.pop_front();
         }
-        match figures {
-            Value::Object(figures) => figures,
-            _ => Map::new(),
+        if let Value::Object(rates) = rates {
+            figures.extend(rates);
         }
+        figures
     }
 }

@@ -1,6 +1,7 @@
 //! The part of a server that shows what the rest of it does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,14 +9,18 @@ use axum::http::HeaderMap;
 use axum::http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::metrics::{Metrics, RequestMetrics};
+use super::process::ProcessSample;
 use super::recorder::Recorder;
 use super::sampler::{self, Subject};
+use crate::page::Known;
 use crate::{guess, page};
+
+/// How long a page waits for the figures that it begins with.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// One server's counters, live stream and metrics.
 #[derive(Clone)]
@@ -24,7 +29,8 @@ pub struct Station {
     pub recorder: Arc<Recorder>,
     /// What a scrape gets.
     pub metrics: Metrics,
-    hub: Arc<Hub>,
+    /// The figures of every page.
+    pub hub: Arc<Hub>,
     subject: Arc<dyn Subject>,
 }
 
@@ -46,9 +52,11 @@ impl Station {
         Ok(Self { recorder, metrics, hub, subject })
     }
 
-    /// The run under way or the last one.
-    pub fn outcome(&self) -> Value {
-        sampler::outcome(&self.recorder, &*self.subject)
+    /// What a page says before its first message comes. It does not wait long for a subject that is slow to tell.
+    pub async fn known(&self, prefix: &'static str) -> Known {
+        let mut figures = tokio::time::timeout(GLANCE, self.subject.gauges()).await.unwrap_or_default();
+        figures.extend(sampler::moment(&self.recorder, &ProcessSample::take()));
+        Known { prefix, figures, run: sampler::outcome(&self.recorder, &*self.subject) }
     }
 
     /// `/live`, `/metrics`, `/health` and what every page needs.
@@ -70,7 +78,7 @@ async fn live(State(station): State<Station>) -> impl IntoResponse {
 }
 
 async fn outcome(State(station): State<Station>) -> impl IntoResponse {
-    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], axum::Json(station.outcome()))
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], axum::Json(sampler::outcome(&station.recorder, &*station.subject)))
 }
 
 async fn metrics(State(station): State<Station>, headers: HeaderMap) -> impl IntoResponse {

@@ -17,6 +17,8 @@ pub enum Format {
     Megabytes,
     /// Percent of one CPU.
     Percent,
+    /// Whether something answers: 1 or 0.
+    Presence,
 }
 
 impl Format {
@@ -30,13 +32,14 @@ impl Format {
             Self::Seconds => "seconds",
             Self::Megabytes => "megabytes",
             Self::Percent => "percent",
+            Self::Presence => "presence",
         }
     }
 
     /// What stands behind the number.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Count | Self::Mean => "",
+            Self::Count | Self::Mean | Self::Presence => "",
             Self::Rate => "/s",
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
@@ -50,6 +53,7 @@ impl Format {
         match self {
             Self::Count | Self::Rate | Self::Percent => grouped(value, 0),
             Self::Mean | Self::Seconds => grouped(value, 2),
+            Self::Presence => if value > 0.0 { "answers" } else { "away" }.into(),
             Self::Megabytes => grouped(value, 1),
             Self::Milliseconds if value > 0.0 && value < 0.1 => grouped(value, 3),
             Self::Milliseconds if value < 10.0 => grouped(value, 2),
@@ -108,6 +112,8 @@ mod tests {
             (Format::Milliseconds, 1234.5, "1,234"),
             (Format::Megabytes, 12.34, "12.3"),
             (Format::Count, -123.0, "-123"),
+            (Format::Presence, 1.0, "answers"),
+            (Format::Presence, 0.0, "away"),
         ] {
             assert_eq!(format.write(value), text, "{format:?} {value}");
         }

@@ -25,6 +25,7 @@ const formats = {
   seconds: (value) => hundredth.format(value),
   megabytes: (value) => tenth.format(value),
   milliseconds: (value) => milliseconds(value).format(value),
+  presence: (value) => (value > 0 ? "answers" : "away"),
 };
 
 const write = (format, value) => (formats[format] ?? String)(value);

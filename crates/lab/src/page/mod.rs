@@ -9,6 +9,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
 use crate::guess::Question;
+use crate::live::sampler::Figures;
 use crate::server::Ports;
 pub use figure::Format;
 pub use visit::Visit;
@@ -110,7 +111,6 @@ impl Page<'_> {
 
     /// The whole document of an experiment: guess, run, watch, compare.
     pub fn experiment(&self, steps: Steps<'_>) -> Markup {
-        let known = |figure: &str| steps.outcome.get(figure.strip_prefix(steps.prefix)?)?.as_f64();
         self.render(html! {
             (steps.question)
             (step(1, "guess", "Guess before you look", guess_form(self, steps.questions)))
@@ -120,7 +120,7 @@ impl Page<'_> {
                 (still_note())
                 (steps.watch)
             }))
-            (step(4, "compare", "Guess and outcome", outcome_table(self, steps.rows, known)))
+            (step(4, "compare", "Guess and outcome", outcome_table(self, steps.rows, steps.known)))
         })
     }
 
@@ -158,10 +158,49 @@ pub struct Steps<'a> {
     pub watch: Markup,
     /// Figures of the outcome.
     pub rows: &'a [Row],
-    /// The last run as known when the page is made.
-    pub outcome: Value,
-    /// Prefix of the figures that the last run is of; see [`Source::prefix`].
-    pub prefix: &'a str,
+    /// What stands there before the first message comes.
+    pub known: &'a Known,
+}
+
+/// What is known of a server when a page is made: all that a visitor without scripts sees of it.
+pub struct Known {
+    /// Prefix of its figures; see [`Source::prefix`].
+    pub prefix: &'static str,
+    /// Figures of this moment.
+    pub figures: Figures,
+    /// The run under way or the last one, or null.
+    pub run: Value,
+}
+
+impl Known {
+    fn figure(&self, name: &str) -> Option<f64> {
+        let name = name.strip_prefix(self.prefix)?;
+        self.figures.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn outcome(&self, name: &str) -> Option<f64> {
+        self.run.get(name.strip_prefix(self.prefix)?)?.as_f64()
+    }
+
+    /// State and text, as the script writes them.
+    fn run_state(&self) -> (&'static str, String) {
+        let figure = |name: &str, format: Format| format.write(self.run[name].as_f64().unwrap_or_default());
+        let server = match self.prefix {
+            "" => "Run",
+            "blocking." => "Blocking: run",
+            _ => "Nonblocking: run",
+        };
+        match self.run["running"].as_bool() {
+            None => ("", "No run yet. A run begins with the first request and ends after two quiet seconds.".into()),
+            Some(true) => ("running", format!("{server} {} is under way.", self.run["number"])),
+            Some(false) => {
+                let (requests, failed) = (figure("requests", Format::Count), figure("failed", Format::Count));
+                let seconds = figure("seconds", Format::Seconds);
+                let number = &self.run["number"];
+                ("ended", format!("{server} {number} ended: {requests} requests in {seconds} s, {failed} failed."))
+            }
+        }
+    }
 }
 
 /// What a page asks, and how its answer is found.
@@ -217,13 +256,13 @@ pub fn command(text: &str, says: &str) -> Markup {
 }
 
 /// A row of big live numbers: figure, label and format.
-pub fn gauges(list: &[(&str, &str, Format)]) -> Markup {
+pub fn gauges(known: &Known, list: &[(&str, &str, Format)]) -> Markup {
     html! {
         dl.gauges {
             @for (figure, label, format) in list {
                 div.gauge {
                     dt { (label) }
-                    dd { span data-figure=(figure) data-format=(format.name()) { "–" } " " span.unit { (format.unit()) } }
+                    dd { span data-figure=(figure) data-format=(format.name()) { (written(known.figure(figure), *format)) } " " span.unit { (format.unit()) } }
                 }
             }
         }
@@ -231,7 +270,7 @@ pub fn gauges(list: &[(&str, &str, Format)]) -> Markup {
 }
 
 /// A moving chart of the last minute. Each series is a figure and what it is called.
-pub fn chart(title: &str, format: Format, series: &[(&str, &str)]) -> Markup {
+pub fn chart(known: &Known, title: &str, format: Format, series: &[(&str, &str)]) -> Markup {
     let figures: Vec<&str> = series.iter().map(|(figure, _)| *figure).collect();
     html! {
         figure.chart.pair[series.len() > 1] data-series=(figures.join(" ")) data-format=(format.name()) data-title=(title) data-unit=(format.unit()) {
@@ -240,7 +279,7 @@ pub fn chart(title: &str, format: Format, series: &[(&str, &str)]) -> Markup {
                 @for (index, (figure, label)) in series.iter().enumerate() {
                     span.legend {
                         @if series.len() > 1 { span.swatch.{ "series-" (index) } aria-hidden="true" {} (label) " " }
-                        b data-figure=(figure) data-format=(format.name()) { "–" }
+                        b data-figure=(figure) data-format=(format.name()) { (written(known.figure(figure), format)) }
                         @if index + 1 == series.len() { " " span.unit { (format.unit()) } }
                     }
                 }
@@ -268,21 +307,22 @@ pub struct Row {
 }
 
 /// Guess and outcome side by side.
-fn outcome_table(page: &Page<'_>, rows: &[Row], outcome: impl Fn(&str) -> Option<f64>) -> Markup {
+fn outcome_table(page: &Page<'_>, rows: &[Row], known: &Known) -> Markup {
     let guesses = page.visit.guesses(page.experiment);
+    let (state, says) = known.run_state();
     html! {
-        p.state role="status" data-run-state="" { "No run yet. A run begins with the first request and ends after two quiet seconds." }
+        p.state role="status" data-run-state=(state) { (says) }
         div.scroll {
             table.outcome {
                 thead { tr { th scope="col" { "Figure" } th.number scope="col" { "Your guess" } th.number scope="col" { "Outcome" } th.number scope="col" { "Off by" } } }
                 tbody {
                     @for row in rows {
                         @let guess = guesses.get(row.figure);
-                        @let value = outcome(row.figure);
+                        @let value = known.outcome(row.figure);
                         tr {
                             th scope="row" { (row.label) @if !row.format.unit().is_empty() { span.unit { ", " (row.format.unit()) } } }
                             td.number { @if let Some(guess) = guess { (guess) } @else { span.none { "–" } } }
-                            td.number data-outcome=(row.figure) data-format=(row.format.name()) { (value.map_or("–".into(), |value| row.format.write(value))) }
+                            td.number data-outcome=(row.figure) data-format=(row.format.name()) { (written(value, row.format)) }
                             td.number data-off=(row.figure) data-guess=[guess] { (off_by(guess, value)) }
                         }
                     }
@@ -294,20 +334,22 @@ fn outcome_table(page: &Page<'_>, rows: &[Row], outcome: impl Fn(&str) -> Option
 
 /// A note for those without scripts.
 fn still_note() -> Markup {
-    html! { noscript { p.note { "Scripts are off, so the figures stand still: reload the page to see newer ones. Everything else works." } } }
+    html! { noscript { p.note { "Scripts are off, so the figures stand still: reload the page to see newer ones. Rates and charts need scripts; everything else works." } } }
 }
 
-/// The mark that tells whether a page's sources answer: one for each server, which may be several sources.
+/// The marks that tell whether a page's sources answer.
 fn source_states(sources: &[Source]) -> Markup {
-    let first = |source: &Source| sources.iter().find(|other| other.prefix == source.prefix);
-    let servers = sources.iter().filter(|source| first(source).is_some_and(|first| std::ptr::eq(first, *source)));
     html! {
         p.sources {
-            @for source in servers {
+            @for source in sources {
                 span.source data-source=(source.prefix) data-state="waiting" { span.dot aria-hidden="true" {} (source.name) " " span.word { "connecting" } }
             }
         }
     }
+}
+
+fn written(value: Option<f64>, format: Format) -> String {
+    value.map_or("–".into(), |value| format.write(value))
 }
 
 fn off_by(guess: Option<&str>, outcome: Option<f64>) -> String {

@@ -6,7 +6,7 @@ use super::place::Resource;
 use super::routes::Lab;
 use super::stage::CONSUMERS;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
+use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "peak_use", label: "Most uses under way at once", unit: "uses" },
@@ -54,13 +54,13 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
     })
 }
 
-pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
-    let trend = Source { prefix: "", url: format!("/part1/live?resource={}", resource.name), name: "Resource" };
+pub(super) fn part1(visit: &Visit, known: &Known, resource: &Resource) -> Markup {
+    let url = format!("/part1/live?resource={}", resource.name);
     let page = Page {
         experiment: Experiment::Resource,
         title: "Concurrent Requests to Mock Resource",
         visit,
-        sources: vec![Source::own(), trend],
+        sources: vec![Source { url, ..Source::own() }],
     };
     let address = |path: &str| visit.here(path);
     page.experiment(Steps {
@@ -68,7 +68,7 @@ pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
             p { "3,000 requests come, 50 at a time, and each uses " b { (resource.name) } " for half a second. Once the answer waits for the use; once it is sent first." }
             p { @match resource.limit {
                 Some(limit) => { "Hard mode: at most " b { (limit) } " uses at once. Whoever finds no place is turned away with status 500." }
-                None => { "There is no limit: " code { "lab resource --limit 15" } " brings one, the hard mode." }
+                None => { "There is no limit: the lab started with " code { "LAB_LIMIT=15" } " in its environment has one, the hard mode." }
             } }
         }),
         questions: &QUESTIONS,
@@ -82,20 +82,19 @@ pub(super) fn part1(lab: &Lab, visit: &Visit, resource: &Resource) -> Markup {
                 output data-figure="mean_use" data-format="mean" aria-live="off" { (Format::Mean.write(resource.in_use() as f64)) }
                 p { "uses of " (resource.name) " at once, mean of 11 samples 20 ms apart" }
             }
-            (server_gauges())
+            (server_gauges(known))
             div.charts {
-                (page::chart("Uses at once", Format::Count, &[("mean_use", "uses")]))
-                (page::chart("Requests in flight", Format::Count, &[("in_flight", "requests")]))
-                (server_charts())
+                (page::chart(known, "Uses at once", Format::Count, &[("mean_use", "uses")]))
+                (page::chart(known, "Requests in flight", Format::Count, &[("in_flight", "requests")]))
+                (server_charts(known))
             }
         },
         rows: &ROWS,
-        outcome: lab.station.outcome(),
-        prefix: "",
+        known,
     })
 }
 
-pub(super) fn part2(lab: &Lab, visit: &Visit) -> Markup {
+pub(super) fn part2(visit: &Visit, known: &Known) -> Markup {
     let page = Page {
         experiment: Experiment::Resource,
         title: "Concurrent Requests to a Queue",
@@ -109,41 +108,43 @@ pub(super) fn part2(lab: &Lab, visit: &Visit) -> Markup {
         questions: &QUESTIONS,
         run: page::command(&format!("ab -k -n 100 -c 50 {}", visit.here("/part2/genstage")), "A hundred events, which take the consumers about 17 s:"),
         watch: html! {
-            (page::gauges(&[
+            (page::gauges(known, &[
                 ("enqueued", "Enqueued Events", Format::Count),
                 ("in_use", "Concurrent Resource Usage", Format::Count),
                 ("mean_processing", "Average Processing Time (ms)", Format::Milliseconds),
                 ("mean_wait", "Average time in line", Format::Milliseconds),
             ]))
-            (server_gauges())
+            (server_gauges(known))
             div.charts {
-                (page::chart("Events in line", Format::Count, &[("enqueued", "events")]))
-                (page::chart("Uses at once", Format::Count, &[("in_use", "uses")]))
-                (server_charts())
+                (page::chart(known, "Events in line", Format::Count, &[("enqueued", "events")]))
+                (page::chart(known, "Uses at once", Format::Count, &[("in_use", "uses")]))
+                (server_charts(known))
             }
         },
         rows: &ROWS,
-        outcome: lab.station.outcome(),
-        prefix: "",
+        known,
     })
 }
 
-fn server_gauges() -> Markup {
-    page::gauges(&[
-        ("rate", "Requests answered", Format::Rate),
-        ("in_flight", "In flight", Format::Count),
-        ("memory", "Memory", Format::Megabytes),
-        ("cpu", "CPU", Format::Percent),
-        ("threads", "Threads", Format::Count),
-        ("tasks", "Tasks", Format::Count),
-    ])
+fn server_gauges(known: &Known) -> Markup {
+    page::gauges(
+        known,
+        &[
+            ("rate", "Requests answered", Format::Rate),
+            ("in_flight", "In flight", Format::Count),
+            ("memory", "Memory", Format::Megabytes),
+            ("cpu", "CPU", Format::Percent),
+            ("threads", "Threads", Format::Count),
+            ("tasks", "Tasks", Format::Count),
+        ],
+    )
 }
 
-fn server_charts() -> Markup {
+fn server_charts(known: &Known) -> Markup {
     html! {
-        (page::chart("Requests answered", Format::Rate, &[("rate", "requests")]))
-        (page::chart("Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
-        (page::chart("Memory", Format::Megabytes, &[("memory", "memory")]))
-        (page::chart("CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
+        (page::chart(known, "Requests answered", Format::Rate, &[("rate", "requests")]))
+        (page::chart(known, "Response time", Format::Milliseconds, &[("p50", "median"), ("p99", "99 % within")]))
+        (page::chart(known, "Memory", Format::Megabytes, &[("memory", "memory")]))
+        (page::chart(known, "CPU, percent of one", Format::Percent, &[("cpu", "CPU")]))
     }
 }

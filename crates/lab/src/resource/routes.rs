@@ -266,17 +266,17 @@ async fn part1(State(lab): State<Lab>, visit: Visit, Query(which): Query<Which>)
     let Some(resource) = lab.scarce.resources.get(which.resource.as_deref()) else {
         return unknown();
     };
-    page::part1(&lab, &visit, resource).into_response()
+    page::part1(&visit, &lab.station.known("").await, resource).into_response()
 }
 
 async fn part2(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::part2(&lab, &visit)
+    page::part2(&visit, &lab.station.known("").await)
 }
 
 async fn part1_live(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {
     let resource = lab.scarce.resources.get(which.resource.as_deref());
     match resource.and_then(|resource| lab.trends.get(&resource.name)) {
-        Some(trend) => trend.events().into_response(),
+        Some(trend) => trend.events_and(&lab.station.hub).into_response(),
         None => unknown(),
     }
 }

@@ -59,7 +59,23 @@ impl Sample for Trend {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::live::hub::Hub;
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_every_20_ms_and_pushes_every_fifth() {
+        let resource = Arc::new(Resource::new("a".into(), None));
+        let hub = Hub::new(PERIOD, CancellationToken::new(), move || Box::new(Trend::new(resource.clone())));
+        let began = tokio::time::Instant::now();
+        let viewer = hub.subscribe();
+        assert_eq!(viewer.take(10).count().await, 10);
+        // Fifty samples, the first of them at once; the paused clock is exact to a millisecond or so.
+        let took = began.elapsed().as_millis();
+        assert!((978..=985).contains(&took), "{took} ms");
+    }
 
     #[test]
     fn is_the_mean_of_the_last_eleven() {

@@ -1,7 +1,7 @@
 //! A thread per request: it waits for a connection, then for the database.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use postgres::{Client, NoTls, Statement};
@@ -10,6 +10,9 @@ use tokio::task::spawn_blocking;
 
 use super::store::{INSERT, Side, Store, Unavailable, WAIT};
 use crate::database::Database;
+
+/// A connection that was idle this long is tried before it is used: nothing told it that the database is gone.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Stores with the blocking driver.
 #[derive(Clone)]
@@ -26,7 +29,7 @@ impl Blocking {
             .max_size(database.connections)
             .min_idle(Some(0))
             .connection_timeout(WAIT)
-            .test_on_check_out(false)
+            .test_on_check_out(true)
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager);
         Self { pool, delay: delay.as_secs_f64() }
@@ -34,8 +37,9 @@ impl Blocking {
 
     fn insert_now(&self, name: &str) -> Result<(), Unavailable> {
         let mut connection = self.pool.get().map_err(Unavailable::new)?;
-        let Connection { client, insert } = &mut *connection;
+        let Connection { client, insert, used } = &mut *connection;
         client.execute(&*insert, &[&name, &self.delay]).map_err(Unavailable::new)?;
+        *used = Instant::now();
         Ok(())
     }
 }
@@ -65,6 +69,7 @@ struct Manager {
 struct Connection {
     client: Client,
     insert: Statement,
+    used: Instant,
 }
 
 impl ManageConnection for Manager {
@@ -74,10 +79,13 @@ impl ManageConnection for Manager {
     fn connect(&self) -> Result<Connection, postgres::Error> {
         let mut client = self.config.connect(NoTls)?;
         let insert = client.prepare(INSERT)?;
-        Ok(Connection { client, insert })
+        Ok(Connection { client, insert, used: Instant::now() })
     }
 
     fn is_valid(&self, connection: &mut Connection) -> Result<(), postgres::Error> {
+        if connection.used.elapsed() < IDLE {
+            return Ok(());
+        }
         connection.client.is_valid(Duration::from_secs(1))
     }
 

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::routes::Lab;
 use super::store::Side;
 use crate::guess::Question;
-use crate::page::{self, Experiment, Format, Page, Row, Source, Steps, Visit};
+use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
 
 const QUESTIONS: [Question; 4] = [
     Question { figure: "blocking.rate", label: "Blocking: requests answered per second", unit: "/s" },
@@ -27,7 +27,7 @@ const ROWS: [Row; 10] = [
     Row { figure: "nonblocking.peak_in_flight", label: "Non-blocking: most in flight at once", format: Format::Count },
 ];
 
-pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
+pub(super) fn index(lab: &Lab, visit: &Visit, known: &Known) -> Markup {
     let page = Page {
         experiment: Experiment::Blocking,
         title: "Blocking and non-blocking",
@@ -44,31 +44,30 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
         run: html! {
             (page::command("k6 run k6/blocking.js", "Ten users for five seconds, blocking:"))
             (page::command("k6 run k6/nonblocking.js", "The same, non-blocking:"))
-            (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (with a slow database, start both servers with --query-delay 100):"))
+            (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (for a slow database, start the lab with LAB_QUERY_DELAY=100 in its environment):"))
             (page::command("cargo arena experiment blocking", "The whole ladder, 10 to 5,000 users, fast and slow database, in one table:"))
             p.note { @if setting.query_delay > 0 { "This server's queries take " b { (setting.query_delay) " ms" } " longer." } @else { "The database is as fast as it can be: no delay is added." }
                 " While it runs, try " code { "curl " (visit.here("/ping")) } ": an answer that needs no database, but a free thread." }
         },
         watch: html! {
             div.charts {
-                (pair("Requests answered", Format::Rate, &["blocking.rate", "nonblocking.rate"]))
-                (pair("Response time, median", Format::Milliseconds, &["blocking.p50", "nonblocking.p50"]))
-                (pair("Response time, 99 % within", Format::Milliseconds, &["blocking.p99", "nonblocking.p99"]))
-                (pair("Requests in flight", Format::Count, &["blocking.in_flight", "nonblocking.in_flight"]))
-                (pair("Threads", Format::Count, &["blocking.threads", "nonblocking.threads"]))
-                (pair("Context switches", Format::Rate, &["blocking.switches", "nonblocking.switches"]))
-                (pair("Memory", Format::Megabytes, &["blocking.memory", "nonblocking.memory"]))
-                (pair("CPU, percent of one", Format::Percent, &["blocking.cpu", "nonblocking.cpu"]))
+                (pair(known, "Requests answered", Format::Rate, &["blocking.rate", "nonblocking.rate"]))
+                (pair(known, "Response time, median", Format::Milliseconds, &["blocking.p50", "nonblocking.p50"]))
+                (pair(known, "Response time, 99 % within", Format::Milliseconds, &["blocking.p99", "nonblocking.p99"]))
+                (pair(known, "Requests in flight", Format::Count, &["blocking.in_flight", "nonblocking.in_flight"]))
+                (pair(known, "Threads", Format::Count, &["blocking.threads", "nonblocking.threads"]))
+                (pair(known, "Context switches", Format::Rate, &["blocking.switches", "nonblocking.switches"]))
+                (pair(known, "Memory", Format::Megabytes, &["blocking.memory", "nonblocking.memory"]))
+                (pair(known, "CPU, percent of one", Format::Percent, &["blocking.cpu", "nonblocking.cpu"]))
             }
         },
         rows: &ROWS,
-        outcome: lab.station.outcome(),
-        prefix: prefix(setting.side),
+        known,
     })
 }
 
-fn pair(title: &str, format: Format, figures: &[&str; 2]) -> Markup {
-    page::chart(title, format, &[(figures[0], "blocking"), (figures[1], "non-blocking")])
+fn pair(known: &Known, title: &str, format: Format, figures: &[&str; 2]) -> Markup {
+    page::chart(known, title, format, &[(figures[0], "blocking"), (figures[1], "non-blocking")])
 }
 
 fn sources(here: Side, visit: &Visit) -> Vec<Source> {
@@ -81,7 +80,7 @@ fn sources(here: Side, visit: &Visit) -> Vec<Source> {
     ]
 }
 
-fn prefix(side: Side) -> &'static str {
+pub(super) fn prefix(side: Side) -> &'static str {
     match side {
         Side::Blocking => "blocking.",
         Side::NonBlocking => "nonblocking.",

@@ -207,5 +207,5 @@ async fn ping(State(lab): State<Lab>) -> &'static str {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(&lab, &visit)
+    page::index(&lab, &visit, &lab.station.known(page::prefix(lab.setting.side)).await)
 }
