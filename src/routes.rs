@@ -38,7 +38,7 @@ type Answer = Response<Full<Bytes>>;
 pub async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let start = Instant::now();
     app.metrics.begin();
-    let kind = route(request.uri().path()).map_or(Kind::Other, |route| route.kind(request.method()));
+    let kind = route(&decoded_path(&request)).map_or(Kind::Other, |route| route.kind(request.method()));
     let answer = respond(app, request).await.unwrap_or_else(|error| error.response());
     app.metrics.end(kind, answer.status(), start.elapsed());
     answer
@@ -62,6 +62,11 @@ impl Route<'_> {
             Self::Live | Self::Ready | Self::Metrics => Kind::Other,
         }
     }
+}
+
+/// `%2D` and `-` are the same character of a path (RFC 3986, section 6.2.2.2).
+fn decoded_path<T>(request: &Request<T>) -> Cow<'_, str> {
+    percent_decode(request.uri().path().as_bytes()).decode_utf8_lossy()
 }
 
 fn route(path: &str) -> Option<Route<'_>> {
@@ -89,7 +94,8 @@ fn route(path: &str) -> Option<Route<'_>> {
 }
 
 async fn respond(app: &App, request: Request<Incoming>) -> Result<Answer, Error> {
-    let route = route(request.uri().path()).ok_or(Error::UnknownPath)?;
+    let path = decoded_path(&request);
+    let route = route(&path).ok_or(Error::UnknownPath)?;
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match route {
         Route::People(vocabulary) if reads => search(app, vocabulary, request.uri().query()).await,

@@ -36,6 +36,17 @@ fn unknown_paths_and_people_are_404() {
 }
 
 #[test]
+fn an_encoded_path_is_the_same_path() {
+    let stack = Stack::shared();
+    for target in ["/users%2Dcount", "/%63ontagem-pessoas", "/users-count", "//users-count"] {
+        assert_eq!(get(stack.address(), target).status, 200, "{target}");
+    }
+    for target in ["/%6detrics", "/users%252Dcount", "/users%2Fcount", "/health%2Fready", "/%ff"] {
+        assert_eq!(get(stack.address(), target).status, 404, "{target}");
+    }
+}
+
+#[test]
 fn other_methods_are_405_and_the_right_ones_are_named() {
     let stack = Stack::shared();
     let person = format!("/users/{SOMEBODY}");
