@@ -243,11 +243,11 @@ fn database(config: &Config) -> tokio_postgres::Config {
 
 /// One plan for each statement, made once: an index wherever a condition can use one (the planner cannot know how few
 /// rows a snapshot leaves, and would rather read the table), never a compilation to machine code (it takes longer than
-/// any statement here).
+/// any statement here), and dates as `YYYY-MM-DD`, whatever the database's default.
 fn session_options(config: &Config) -> String {
     let options = config.database.get_options().unwrap_or_default();
     let patience = config.patience.as_millis();
     format!(
-        "{options} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c statement_timeout={patience}"
+        "{options} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c datestyle=ISO -c statement_timeout={patience}"
     )
 }
