@@ -200,6 +200,20 @@ fn a_request_under_way_is_answered_after_sigterm() {
 }
 
 #[test]
+fn an_instance_that_starts_waits_for_nobody_s_transaction_and_holds_nobody_up() {
+    let stack = Stack::own();
+    let mut other = stack.database();
+    let mut open = other.transaction().unwrap();
+    open.batch_execute("UPDATE users SET fullname = ''").unwrap();
+    let second = stack.another_instance("second", &[]);
+    let ready = || send_unix(&second.socket, &request("GET", "/health/ready")).unwrap().status == 200;
+    assert!(wait_until(Duration::from_secs(2), ready), "waits for the transaction");
+    assert_eq!(send_unix(&second.socket, &json_request("/users", person("new").as_bytes())).unwrap().status, 201);
+    assert_eq!(get(stack.address(), "/users?q=new").json()[0]["nickname"], "new");
+    open.commit().unwrap();
+}
+
+#[test]
 fn an_instance_may_start_before_its_database() {
     let stack = Stack::own();
     stack.kill("db");
