@@ -102,7 +102,14 @@ fn an_address_that_an_instance_cannot_read_is_a_problem() {
         assert_eq!(answer.status, 400, "{target}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{target}");
     }
-    for target in ["/users?q=é", "/users?q=%3Cb%3E", "/users?q=^`{|}\\", "/users?q=%22"] {
+    for bytes in
+        [&b"\xe9"[..], b"a\xff", b"\xc3", b"\x80", b"\xc3\xa9\xa9", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]
+    {
+        let answer = send(stack.address(), &[b"GET /users?q=", bytes, b" HTTP/1.0\r\n\r\n"].concat()).unwrap();
+        assert_eq!(answer.status, 400, "{bytes:x?}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{bytes:x?}");
+    }
+    for target in ["/users?q=é", "/users?q=€🥊", "/users?q=%3Cb%3E", "/users?q=^`{|}\\", "/users?q=%22"] {
         assert_eq!(get(stack.address(), target).status, 200, "{target}");
     }
 }
