@@ -1,5 +1,6 @@
--- The whole schema, applied by every instance at its start, in one transaction under an advisory lock; each statement
--- may find its work done. Written for PostgreSQL 15 and later.
+-- The whole schema, applied by an instance at its start, in one transaction under an advisory lock, unless the table's
+-- comment says that it is there as it stands here; each statement may find its work done. Written for PostgreSQL 15 and
+-- later.
 
 CREATE TABLE IF NOT EXISTS users (
     id uuid PRIMARY KEY,

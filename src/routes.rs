@@ -38,22 +38,24 @@ type Answer = Response<Full<Bytes>>;
 pub async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let start = Instant::now();
     let under_way = app.metrics.begin();
-    let kind = route(request.uri().path()).map_or(Kind::Other, |route| route.kind(request.method()));
-    let answer = respond(app, request).await.unwrap_or_else(|error| error.response());
+    let route = route(request.uri().path());
+    let kind = route.as_ref().map_or(Kind::Other, |route| route.kind(request.method()));
+    let answer = respond(app, route, request).await.unwrap_or_else(|error| error.response());
     under_way.end(kind, answer.status(), start.elapsed());
     answer
 }
 
-enum Route<'p> {
+enum Route {
     People(&'static Vocabulary),
-    Person(&'static Vocabulary, &'p str),
+    /// No id where what stands in its place is none.
+    Person(&'static Vocabulary, Option<Uuid>),
     Count,
     Live,
     Ready,
     Metrics,
 }
 
-impl Route<'_> {
+impl Route {
     fn kind(&self, method: &Method) -> Kind {
         match self {
             Self::People(_) => Kind::of_people(method),
@@ -64,7 +66,9 @@ impl Route<'_> {
     }
 }
 
-fn route(path: &str) -> Option<Route<'_>> {
+fn route(path: &str) -> Option<Route> {
+    // `%2D` and `-` are the same character of a path (RFC 3986, section 6.2.2.2).
+    let path = percent_decode(path.as_bytes()).decode_utf8().ok()?;
     // A client that joins its base URL and a Location without looking sends `//users/...`.
     let path = path.strip_prefix("//").or_else(|| path.strip_prefix('/'))?;
     for vocabulary in vocabulary::ALL {
@@ -74,7 +78,7 @@ fn route(path: &str) -> Option<Route<'_>> {
         match path.strip_prefix(vocabulary.collection) {
             Some("") => return Some(Route::People(vocabulary)),
             Some(rest) => match rest.strip_prefix('/') {
-                Some(id) if !id.contains('/') => return Some(Route::Person(vocabulary, id)),
+                Some(id) if !id.contains('/') => return Some(Route::Person(vocabulary, person_id(id))),
                 _ => {}
             },
             None => {}
@@ -88,15 +92,20 @@ fn route(path: &str) -> Option<Route<'_>> {
     }
 }
 
-async fn respond(app: &App, request: Request<Incoming>) -> Result<Answer, Error> {
-    let route = route(request.uri().path()).ok_or(Error::UnknownPath)?;
+/// An id as a `Location` has it: a UUID has other forms too, but one person has one path.
+fn person_id(text: &str) -> Option<Uuid> {
+    const HYPHENATED: usize = 36;
+    Uuid::try_parse(text).ok().filter(|_| text.len() == HYPHENATED)
+}
+
+async fn respond(app: &App, route: Option<Route>, request: Request<Incoming>) -> Result<Answer, Error> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    match route {
+    match route.ok_or(Error::UnknownPath)? {
         Route::People(vocabulary) if reads => search(app, vocabulary, request.uri().query()).await,
         Route::People(vocabulary) if request.method() == Method::POST => create(app, vocabulary, request).await,
         Route::People(_) => Err(Error::Method("GET, HEAD, POST")),
         _ if !reads => Err(Error::Method("GET, HEAD")),
-        Route::Person(vocabulary, id) => fetch(app, vocabulary, id).await,
+        Route::Person(vocabulary, id) => fetch(app, vocabulary, id.ok_or(Error::UnknownPerson)?).await,
         Route::Count => Ok(text(app.store.count().await?.to_string())),
         Route::Live => Ok(text("alive")),
         Route::Ready => app.store.ready().await.map(|()| text("ready")),
@@ -131,12 +140,7 @@ async fn create(app: &App, vocabulary: &'static Vocabulary, request: Request<Inc
     Ok(response)
 }
 
-async fn fetch(app: &App, vocabulary: &Vocabulary, id: &str) -> Result<Answer, Error> {
-    const HYPHENATED: usize = 36;
-    if id.len() != HYPHENATED {
-        return Err(Error::UnknownPerson);
-    }
-    let id = Uuid::try_parse(id).map_err(|_| Error::UnknownPerson)?;
+async fn fetch(app: &App, vocabulary: &Vocabulary, id: Uuid) -> Result<Answer, Error> {
     let person = app.store.fetch(id).await?.ok_or(Error::UnknownPerson)?;
     let mut body = Vec::with_capacity(512);
     person.write(&mut body, vocabulary);

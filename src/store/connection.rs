@@ -26,6 +26,10 @@ pub type PoolError = BuildError;
 
 const SCHEMA: &str = include_str!("../../sql/schema.sql");
 
+/// The comment that the table bears once this very schema is applied, and the one that it bears.
+const MARKS: &str = "SELECT 'peleja: schema ' || encode(sha256(convert_to($1::text, 'UTF8')), 'hex'), \
+    obj_description(to_regclass('users'), 'pg_class')";
+
 /// Between two tries to reach a database that is away.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
@@ -74,10 +78,20 @@ impl Connections {
         self.schema.send_replace(true);
     }
 
+    /// Leaves a schema alone that is there: to apply it again would wait for whoever has changes open, and all creates
+    /// would wait behind it.
     async fn try_schema(&self) -> Result<(), String> {
         let client = self.pool.get().await.map_err(|error| describe(&error))?;
+        let marks = client.query_one(MARKS, &[&SCHEMA]).await.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let (wanted, found): (String, Option<String>) = marks.map_err(|error| describe(&error))?;
+        if found.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
         // The lock ends with the transaction; its key is the word `peleja` in ASCII.
-        let script = format!("BEGIN; SELECT pg_advisory_xact_lock({}); {SCHEMA} COMMIT;", 0x70_65_6c_65_6a_61_u64);
+        let script = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({}); {SCHEMA} COMMENT ON TABLE users IS '{wanted}'; COMMIT;",
+            0x70_65_6c_65_6a_61_u64
+        );
         let outcome = client.batch_execute(&script).await;
         if outcome.is_err() {
             // Its transaction may still be open.
@@ -243,11 +257,11 @@ fn database(config: &Config) -> tokio_postgres::Config {
 
 /// One plan for each statement, made once: an index wherever a condition can use one (the planner cannot know how few
 /// rows a snapshot leaves, and would rather read the table), never a compilation to machine code (it takes longer than
-/// any statement here).
+/// any statement here), and dates as `YYYY-MM-DD`, whatever the database's default.
 fn session_options(config: &Config) -> String {
     let options = config.database.get_options().unwrap_or_default();
     let patience = config.patience.as_millis();
     format!(
-        "{options} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c statement_timeout={patience}"
+        "{options} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c datestyle=ISO -c statement_timeout={patience}"
     )
 }

@@ -6,10 +6,12 @@ use crate::error::Error;
 use crate::json::Stored;
 use crate::memory::Record;
 
-/// What a statement selects to have a row that [`record`] reads.
+/// What a statement selects to have a row that [`record`] reads. Another client may have stored a stack of several
+/// dimensions, which PostgreSQL takes for the same type; its elements then come one after the other.
 macro_rules! columns {
     () => {
-        "id, nickname, fullname, dob::text, stack"
+        "id, nickname, fullname, dob::text, \
+        CASE WHEN array_ndims(stack) > 1 THEN ARRAY(SELECT unnest(stack)) ELSE stack END"
     };
 }
 pub(super) use columns;

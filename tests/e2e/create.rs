@@ -323,6 +323,42 @@ fn another_client_of_the_table_is_seen() {
     assert!(both(&|| fetched().status == 404));
 }
 
+/// What the table takes from others and no rule of ours allows.
+#[test]
+fn odd_people_of_another_client_are_shown_and_hide_nobody() {
+    let stack = Stack::own();
+    let forgetful = stack.another_instance("forgetful", &["--memory", "0"]);
+    let mut database = stack.database();
+    // For whoever connects from now on: the instance below.
+    database.batch_execute("ALTER DATABASE postgres SET datestyle = 'German'").unwrap();
+    let foreign = stack.another_instance("foreign", &["--memory", "0"]);
+    let odd = [
+        ("'plain', '', '2000-01-31', ARRAY['deep']", json!("2000-01-31"), json!(["deep"])),
+        ("'none', '', '2000-01-01', '{}'", json!("2000-01-01"), json!([])),
+        (
+            "'nested', '', '2000-01-01', ARRAY[['deep', NULL], ['c', 'd']]",
+            json!("2000-01-01"),
+            json!(["deep", null, "c", "d"]),
+        ),
+        ("'nulls', '', 'infinity', ARRAY[NULL, 'deep']", json!("infinity"), json!([null, "deep"])),
+        ("'', '', '0044-03-15 BC', ARRAY['']", json!("0044-03-15 BC"), json!([""])),
+    ];
+    let sockets = [&stack.socket("api1"), &stack.socket("api2"), &forgetful.socket, &foreign.socket];
+    let ask = |socket: &std::path::Path, target: &str| send_unix(socket, &crate::http::request("GET", target)).unwrap();
+    for (number, (values, dob, elements)) in odd.iter().enumerate() {
+        let id = format!("00000000-0000-4000-8000-{number:012}");
+        database.batch_execute(&format!("INSERT INTO users VALUES ('{id}', {values})")).unwrap();
+        for socket in sockets {
+            let fetched = ask(socket, &format!("/users/{id}")).json();
+            assert_eq!((&fetched["dob"], &fetched["stack"]), (dob, elements), "{values} {socket:?}");
+        }
+    }
+    for socket in sockets {
+        assert_eq!(ask(socket, "/users?q=DEEP").json().as_array().unwrap().len(), 3, "{socket:?}");
+        assert_eq!(ask(socket, "/users?q=plain").json().as_array().unwrap().len(), 1, "{socket:?}");
+    }
+}
+
 #[test]
 fn transactions_that_commit_in_another_order_than_they_began_are_all_seen() {
     let stack = Stack::own();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arena::stack::process::wait_until;
 use nix::sys::signal::Signal;
@@ -85,6 +85,24 @@ fn an_instance_that_is_killed_is_missed_by_nobody() {
     assert_eq!(send_unix(&stack.socket("api1"), &request("GET", "/health/ready")).unwrap().status, 200);
 }
 
+/// What nginx does when an instance dies with a create: the same one, with the same id, to the other instance.
+#[test]
+fn a_create_that_is_sent_again_is_answered_again_and_stores_nobody_twice() {
+    let stack = Stack::own();
+    let id = "0123456789abcdef0123456789abcdef";
+    let head = format!("POST /users HTTP/1.1\r\nX-Request-Id: {id}\r\n");
+    let create = String::from_utf8(json_request("/users", person("once").as_bytes())).unwrap();
+    let again = create.replace("POST /users HTTP/1.1\r\n", &head);
+    for instance in ["api1", "api2", "api1"] {
+        let answer = send_unix(&stack.socket(instance), again.as_bytes()).unwrap();
+        assert_eq!(answer.status, 201, "{instance}: {answer:?}");
+        assert_eq!(answer.header("location"), Some("/users/01234567-89ab-4def-8123-456789abcdef"));
+        assert_eq!(get(stack.address(), "/users?q=once").json().as_array().unwrap().len(), 1);
+    }
+    assert_eq!(send_unix(&stack.socket("api1"), create.as_bytes()).unwrap().status, 422);
+    assert_eq!(stored(&stack).len(), 1);
+}
+
 #[test]
 fn a_database_that_is_killed_holds_every_201_when_it_is_back() {
     let stack = Stack::own();
@@ -159,6 +177,35 @@ fn a_database_that_hangs_is_a_503_and_no_wait_without_end() {
     assert_eq!(post(stack.address(), "/users", person("after")).status, 201);
 }
 
+/// Whether the nickname is taken is not known until the other client is done; the database must give up sooner.
+#[test]
+fn a_nickname_that_somebody_holds_open_does_not_hold_up_the_next_one() {
+    let stack = Stack::shared();
+    let instance = stack.another_instance("holding", &["--patience", "0.5"]);
+    let create =
+        |nickname| send_unix(&instance.socket, &json_request("/users", person(nickname).as_bytes())).unwrap().status;
+    let mut other = stack.database();
+    let mut open = other.transaction().unwrap();
+    open.batch_execute("INSERT INTO users VALUES (gen_random_uuid(), 'held', '', '2000-01-01')").unwrap();
+    assert_eq!(create("held"), 503);
+    assert_eq!(create("not held"), 201);
+    open.rollback().unwrap();
+    assert_eq!(create("held"), 201);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_a_408() {
+    let stack = Stack::shared();
+    let hasty = stack.another_instance("hasty", &["--patience", "0.3"]);
+    let mut create = json_request("/users", person("slow").as_bytes());
+    create.pop();
+    let start = Instant::now();
+    let answer = send_unix(&hasty.socket, &create).unwrap();
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+}
+
 #[test]
 fn without_any_instance_nginx_says_503() {
     let stack = Stack::own();
@@ -197,6 +244,20 @@ fn a_request_under_way_is_answered_after_sigterm() {
     let ended = || !stack.runs("api1");
     assert!(wait_until(Duration::from_secs(10), ended), "still runs");
     assert_eq!(stored(&stack).len(), 1);
+}
+
+#[test]
+fn an_instance_that_starts_waits_for_nobody_s_transaction_and_holds_nobody_up() {
+    let stack = Stack::own();
+    let mut other = stack.database();
+    let mut open = other.transaction().unwrap();
+    open.batch_execute("UPDATE users SET fullname = ''").unwrap();
+    let second = stack.another_instance("second", &[]);
+    let ready = || send_unix(&second.socket, &request("GET", "/health/ready")).unwrap().status == 200;
+    assert!(wait_until(Duration::from_secs(2), ready), "waits for the transaction");
+    assert_eq!(send_unix(&second.socket, &json_request("/users", person("new").as_bytes())).unwrap().status, 201);
+    assert_eq!(get(stack.address(), "/users?q=new").json()[0]["nickname"], "new");
+    open.commit().unwrap();
 }
 
 #[test]

@@ -36,6 +36,17 @@ fn unknown_paths_and_people_are_404() {
 }
 
 #[test]
+fn an_encoded_path_is_the_same_path() {
+    let stack = Stack::shared();
+    for target in ["/users%2Dcount", "/%63ontagem-pessoas", "/users-count", "//users-count"] {
+        assert_eq!(get(stack.address(), target).status, 200, "{target}");
+    }
+    for target in ["/%6detrics", "/users%252Dcount", "/users%2Fcount", "/health%2Fready", "/%ff"] {
+        assert_eq!(get(stack.address(), target).status, 404, "{target}");
+    }
+}
+
+#[test]
 fn other_methods_are_405_and_the_right_ones_are_named() {
     let stack = Stack::shared();
     let person = format!("/users/{SOMEBODY}");
@@ -49,10 +60,67 @@ fn other_methods_are_405_and_the_right_ones_are_named() {
         ("POST", "/users-count", "GET, HEAD"),
         ("PUT", "/contagem-pessoas", "GET, HEAD"),
         ("POST", "/health", "GET, HEAD"),
+        ("TRACE", "/users?q=a", "GET, HEAD, POST"),
+        ("TRACE", "/users-count", "GET, HEAD"),
     ] {
         let answer = send(stack.address(), &request(method, target)).unwrap();
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+}
+
+#[test]
+fn what_nginx_refuses_by_itself_is_a_problem_too() {
+    let stack = Stack::shared();
+    let long = |what: &str| format!("GET /users{what}{} HTTP/1.1\r\nHost: test\r\n\r\n", "x".repeat(17_000));
+    let coded = "POST /users HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: gzip\r\n\r\n";
+    for (request, status) in [
+        ("nonsense\r\n\r\n", 400),
+        ("get /users HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        ("GET users HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        ("GET /users%zz HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        ("GET /../users HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        ("GET /users-count HTTP/1.1\r\n\r\n", 400),
+        ("GET /users-count HTTP/2.0\r\nHost: test\r\n\r\n", 505),
+        (coded, 501),
+        (long("?q=").as_str(), 414),
+        (long(" HTTP/1.1\r\nX: ").as_str(), 431),
+    ] {
+        let answer = send(stack.address(), request.as_bytes()).unwrap();
+        let shown = &request[..request.len().min(60)];
+        assert_eq!(answer.status, status, "{shown:?}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{shown:?}");
+        assert_eq!(answer.json()["status"], status, "{shown:?}");
+    }
+}
+
+#[test]
+fn an_address_that_an_instance_cannot_read_is_a_problem() {
+    let stack = Stack::shared();
+    for target in ["/users?q=<b>", "/users?q=a>b", "/users?q=\"a\"", "/users/<b>", "/users/`"] {
+        let answer = get(stack.address(), target);
+        assert_eq!(answer.status, 400, "{target}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{target}");
+    }
+    for bytes in
+        [&b"\xe9"[..], b"a\xff", b"\xc3", b"\x80", b"\xc3\xa9\xa9", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]
+    {
+        let answer = send(stack.address(), &[b"GET /users?q=", bytes, b" HTTP/1.0\r\n\r\n"].concat()).unwrap();
+        assert_eq!(answer.status, 400, "{bytes:x?}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{bytes:x?}");
+    }
+    for target in ["/users?q=é", "/users?q=€🥊", "/users?q=%3Cb%3E", "/users?q=^`{|}\\", "/users?q=%22"] {
+        assert_eq!(get(stack.address(), target).status, 200, "{target}");
+    }
+}
+
+#[test]
+fn headers_that_nobody_asked_for_do_no_harm() {
+    let stack = Stack::shared();
+    let many: String = (0..300).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for headers in [many.as_str(), "X: \u{1}\r\n", "X: \u{7f}\r\n", "X: é\r\n", "X@\"[]: 1\r\n"] {
+        let request = format!("GET /users-count HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        assert_eq!(send(stack.address(), request.as_bytes()).unwrap().status, 200, "{headers:?}");
     }
 }
 
@@ -64,6 +132,7 @@ fn head_is_get_without_a_body() {
         let get = get(stack.address(), target);
         assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{target}");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{target}");
+        assert_eq!(head.header("content-length"), Some(get.body.len().to_string().as_str()), "{target}");
     }
 }
 
