@@ -121,11 +121,15 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let Some(base) = exit::accept(select(&history, &args.base)) else { return Ok(Exit::Usage) };
     let Some(new) = exit::accept(select(&history, &args.new)) else { return Ok(Exit::Usage) };
     let method = Method::for_sizes(base.len(), new.len(), !args.unpaired);
-    let comparison = Comparison::of(&base, &new, method, &thresholds)?;
+    let mut comparison = Comparison::of(&base, &new, method, &thresholds)?;
+    let shown = shown(&comparison, &wanted, args.all)?;
     if args.json {
+        // A program picks its figures itself, unless it was told which.
+        if !wanted.is_empty() {
+            comparison.differences = shown.into_iter().cloned().collect();
+        }
         terminal::print_json(&comparison)?;
     } else {
-        let shown = shown(&comparison, &wanted, args.all)?;
         terminal::print(&if args.markdown {
             show::markdown(&comparison, &shown)
         } else {

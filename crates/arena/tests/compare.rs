@@ -30,6 +30,9 @@ fn paired_sets_say_what_changed_beyond_noise() {
     assert!((p50["percent"].as_f64().unwrap() - 50.0).abs() < 1.0, "{p50}");
     assert_eq!(p50["judgement"], "worse");
     assert_eq!(difference(&comparison, "people.lost")["judgement"], "same");
+    let output = runs.arena(&["compare", "before", "after", "--json", "--metric", "create.p50"]);
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(comparison["differences"].as_array().unwrap().len(), 1);
 }
 
 #[test]

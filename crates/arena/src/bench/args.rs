@@ -31,6 +31,7 @@ const UNTIL: [&str; 5] =
 
 /// Arguments of `arena bench`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     #[command(flatten)]
     pub(super) load: LoadArgs,

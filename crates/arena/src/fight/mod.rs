@@ -25,6 +25,7 @@ use database::Database;
 
 /// Arguments of `arena fight`.
 #[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
 pub struct FightArgs {
     #[command(flatten)]
     which: Which,
@@ -84,7 +85,7 @@ impl FightArgs {
 
     /// What the command line alone tells to be wrong.
     fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
-        self.which.check(workspace)?;
+        self.which.check(workspace, !self.no_limits)?;
         gatling::check(self.simulation.as_deref())?;
         // Any other simulation brings its own rates and durations.
         let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;

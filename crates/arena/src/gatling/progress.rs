@@ -20,6 +20,8 @@ pub(super) struct Progress {
     expected_seconds: Option<f64>,
     terminal: bool,
     next: Instant,
+    /// The last status line.
+    shown: String,
     log: Option<File>,
     /// The beginning of a line whose end Gatling has not written yet.
     rest: Vec<u8>,
@@ -34,6 +36,7 @@ impl Progress {
             expected_seconds,
             terminal: stderr().is_terminal(),
             next: Instant::now(),
+            shown: String::new(),
             log: None,
             rest: Vec::new(),
             tally: Tally::default(),
@@ -49,7 +52,12 @@ impl Progress {
         self.read();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = self.line(now.as_millis() as u64);
-        let _ = if self.terminal { write!(stderr(), "\r{line}\x1b[K") } else { writeln!(stderr(), "{line}") };
+        let _ = match self.terminal {
+            true => write!(stderr(), "\r{line}\x1b[K"),
+            false if line == self.shown => Ok(()),
+            false => writeln!(stderr(), "{line}"),
+        };
+        self.shown = line;
     }
 
     /// Writes the last status line.

@@ -105,12 +105,12 @@ impl Observation {
     }
 }
 
-/// Brings the series of services to the length of a run's others.
+/// Brings the series of services to the length of a run's others. A service keeps its memory in seconds without a sample.
 pub fn in_step(mut services: BTreeMap<String, ServiceSeries>, seconds: usize) -> BTreeMap<String, ServiceSeries> {
     for series in services.values_mut() {
         series.cpus.resize(seconds, 0.0);
         series.throttled_periods.resize(seconds, 0);
-        series.memory_bytes.resize(seconds, 0);
+        series.memory_bytes.resize(seconds, series.memory_bytes.last().copied().unwrap_or_default());
     }
     services
 }

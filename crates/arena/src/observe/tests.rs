@@ -322,12 +322,15 @@ fn a_real_control_group_is_charged_and_throttled() {
 #[test]
 fn a_part_of_an_observation_is_in_step_with_the_load() {
     let began = Timestamp::from_second(1_000).unwrap();
-    let reading = |seconds: u64| Reading { cpu: Duration::from_millis(seconds * 500), ..Reading::default() };
+    let reading =
+        |seconds: u64| Reading { cpu: Duration::from_millis(seconds * 500), memory: Some(7), ..Reading::default() };
     let mut account = Account::open("api".into(), reading(0));
     (1..=20).for_each(|second| account.add(Duration::from_secs(second), reading(second)));
     let observation = Observation { began, accounts: vec![account] };
 
     let (costs, series) = observation.during(Timestamp::from_millisecond(1_004_500).unwrap(), 10.1);
+    let late = observation.during(Timestamp::from_second(1_018).unwrap(), 5.0).1;
+    assert_eq!(late["api"].memory_bytes, [7; 6], "what it had last, where nothing was seen");
     assert_eq!(costs[0].cpu_seconds, 5.05);
     let cpus = &series["api"].cpus;
     assert_eq!(cpus.len(), 11, "one for each second of the load, the last not whole");

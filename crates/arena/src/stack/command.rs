@@ -50,8 +50,10 @@ impl Which {
     ///
     /// # Errors
     ///
-    /// If the same port is wanted twice, or an overlay cannot be laid over `docker-compose.yml`.
-    pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+    /// If the same port is wanted twice, an overlay cannot be laid over `docker-compose.yml`, or Docker is to set no limits.
+    pub fn check(&self, workspace: &Workspace, limits: bool) -> anyhow::Result<()> {
+        let settable = limits || self.engine == Engine::Native;
+        ensure!(settable, "--no-limits is for the native engine; under Docker the Compose file sets them");
         ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
         Compose::read(&workspace.path("docker-compose.yml"), &self.overlays)?;
         Ok(())
@@ -129,10 +131,7 @@ impl Which {
                 let options = native::Options { port, database_port, limits, overlays, program };
                 self.native()?.up(workspace, &options)
             }
-            Engine::Docker => {
-                ensure!(limits, "--no-limits is for the native engine; under Docker the Compose file sets them");
-                self.docker(workspace).up()
-            }
+            Engine::Docker => self.docker(workspace).up(),
         }
     }
 
@@ -207,7 +206,7 @@ pub struct LogsArgs {
 pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let which = &arguments.which;
-    if exit::accept(which.check(&workspace)).is_none() {
+    if exit::accept(which.check(&workspace, !arguments.no_limits)).is_none() {
         return Ok(Exit::Usage);
     }
     exit::interruption()?;

@@ -353,6 +353,10 @@ impl Native {
         settings: &Settings,
     ) -> anyhow::Result<()> {
         let mut command = Command::new(self.data.join("bin/peleja"));
+        // Under Compose an instance knows nothing of what the caller's shell has set either.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PELEJA_")) {
+            command.env_remove(name);
+        }
         command.envs(self.instance_environment(service, compose, settings)?);
         self.spawn(service, command, account, settings)
     }
