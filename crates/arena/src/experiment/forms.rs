@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::process::{Server, Watch};
+use super::process::Server;
 use super::table::{Column, Row, Table};
 use super::{Bench, Common, tools};
+use crate::observe::Observer;
 
 /// How long the worker may take to store what is left when the load ends.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -48,20 +49,22 @@ const COLUMNS: [Column; 9] = [
 pub(super) fn run(args: &Args) -> anyhow::Result<Table> {
     let bench = Bench::new(&args.common)?.with_database()?;
     let database = bench.database();
-    let server = Server::listening(&bench, &["forms", "--database-url", &database])?;
-    let _worker = Server::working(&bench, &["worker", "--database-url", &database])?;
+    let parts = Parts {
+        server: Server::listening(&bench, &["forms", "--database-url", &database])?,
+        worker: Server::working(&bench, &["worker", "--database-url", &database])?,
+    };
     let mut rows = Vec::new();
     let mut complaints = Vec::new();
     for (side, (way, label)) in WAYS.into_iter().enumerate() {
         eprintln!("k6 on opinions {label}");
-        rows.push(measure(&bench, args, &server, side, way, label, &mut complaints)?);
+        rows.push(measure(&bench, args, &parts, side, way, label, &mut complaints)?);
     }
     Ok(Table {
         schema: 1,
         name: "forms",
         title: "Opinions stored at once, or queued: who waits, and for how long?".into(),
         setting: format!(
-            "k6 sends {} opinions in {} s each way; {} CPU for the server and as much for the worker",
+            "k6 sends {} opinions in {} s each way; {} CPU for the server and as much for the worker; CPU is that of both",
             args.opinions, args.seconds, args.common.cpus
         ),
         columns: COLUMNS.to_vec(),
@@ -71,10 +74,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Table> {
     })
 }
 
+struct Parts {
+    server: Server,
+    worker: Server,
+}
+
 fn measure(
     bench: &Bench,
     args: &Args,
-    server: &Server,
+    parts: &Parts,
     side: usize,
     way: &str,
     label: &str,
@@ -83,17 +91,18 @@ fn measure(
     let folder = tempfile::tempdir()?;
     let points = folder.path().join("points.json");
     let settings = [
-        ("FORMS_URL", server.url.clone()),
+        ("FORMS_URL", parts.server.url.clone()),
         ("WAY", way.into()),
         ("RUN", "experiment".into()),
         ("OPINIONS", args.opinions.to_string()),
         ("SECONDS", args.seconds.to_string()),
     ];
-    let watch = Watch::begin(server, false);
+    let observed = [("server", &parts.server), ("worker", &parts.worker)];
+    let observer = Observer::start(observed.map(|(name, part)| (name.to_owned(), part.target())).into())?;
     let load = tools::k6(&bench.workspace.path("k6/forms.js"), &settings, Some(&points))?;
-    let used = watch.end()?;
     let answered = answers(&points)?;
     let stored = wait_until_stored(bench, way, answered.len())?;
+    let cpu_seconds: f64 = observer.stop().whole().0.iter().map(|cost| cost.cpu_seconds).sum();
     let mut lags: Vec<f64> =
         answered.iter().filter_map(|(name, answered)| Some((stored.get(name)? - answered).max(0.0) * 1e3)).collect();
     lags.sort_by(f64::total_cmp);
@@ -109,7 +118,7 @@ fn measure(
         Some(load.p99),
         quantile(&lags, 0.50),
         quantile(&lags, 0.99),
-        Some(used.cpu_seconds * 1e6 / load.requests.max(1.0)),
+        Some(cpu_seconds * 1e6 / load.requests.max(1.0)),
     ];
     Ok(Row { label: label.into(), side, figures: figures.to_vec() })
 }

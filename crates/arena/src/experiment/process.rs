@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use nix::unistd::{Gid, Uid};
 
 use super::Bench;
+use crate::observe::Target;
 use crate::stack::cgroup::Hierarchy;
 use crate::stack::process::{Account, prepare};
 
@@ -61,6 +62,11 @@ impl Server {
         prepare(&mut command, account, entrance);
         let child = command.stdin(Stdio::null()).spawn().context("starting the lab")?;
         Ok(Self { child, group: limited.then(|| (bench.hierarchy.clone(), group)), url: String::new() })
+    }
+
+    /// How its cost is observed.
+    pub fn target(&self) -> Target {
+        Target::Process(self.child.id())
     }
 
     /// Text of a path.

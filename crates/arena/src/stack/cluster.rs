@@ -85,7 +85,7 @@ impl Cluster {
             ended || self.is_ready()
         });
         if ended || !came {
-            bail!("PostgreSQL did not come up:\n{}", super::native::tail(&self.log(), 8));
+            bail!("PostgreSQL did not come up:\n{}", process::tail(&self.log(), 8));
         }
         self.server = Some(server);
         Ok(())

@@ -434,7 +434,11 @@ impl Native {
             return Ok(());
         }
         let what = if gone { "ended at once" } else { "did not become ready" };
-        bail!("{service} {what}; the end of {}:\n{}", self.log(service).display(), tail(&self.log(service), 8));
+        bail!(
+            "{service} {what}; the end of {}:\n{}",
+            self.log(service).display(),
+            process::tail(&self.log(service), 8)
+        );
     }
 
     fn instance_is_ready(&self, listen: &str) -> bool {
@@ -649,14 +653,6 @@ fn is_healthy(port: u16) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-}
-
-/// The last lines of a file.
-pub fn tail(path: &Path, lines: usize) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 #[cfg(test)]

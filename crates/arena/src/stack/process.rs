@@ -245,6 +245,14 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
     true
 }
 
+/// The last lines of a file.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
