@@ -1,0 +1,267 @@
+//! The stack as plain processes: a private PostgreSQL cluster, two instances and nginx below one data directory.
+
+mod folder;
+mod lab;
+mod port;
+mod services;
+mod settings;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
+
+use super::cgroup::Hierarchy;
+use super::compose::{Compose, SERVICES};
+use super::lab::PARTS;
+use super::process::{self, Account};
+use super::{Engine, Running};
+use crate::exit;
+use crate::observe::Target;
+use crate::run::Limit;
+use crate::workspace::Workspace;
+pub use folder::data_folder;
+use folder::{MARK, resolve};
+use port::{choose_database_port, port_is_free};
+use services::is_healthy;
+use settings::Settings;
+
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A stack below one data directory.
+#[derive(Clone, Debug)]
+pub struct Native {
+    data: PathBuf,
+    hierarchy: Hierarchy,
+}
+
+/// How to start one.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port that nginx listens on, on the loopback address.
+    pub port: u16,
+    /// PostgreSQL's port on the loopback address; 5432 if that is free, else any, where none is given.
+    pub database_port: Option<u16>,
+    /// Hold the services to the limits of `docker-compose.yml`.
+    pub limits: bool,
+    /// Compose files laid over `docker-compose.yml`.
+    pub overlays: Vec<PathBuf>,
+    /// The contender's program.
+    pub program: PathBuf,
+}
+
+impl Native {
+    /// The stack whose files are in `data`, whether it runs or not.
+    pub fn at(data: &Path) -> Self {
+        Self { data: resolve(data), hierarchy: Hierarchy::detect() }
+    }
+
+    /// Where stacks are kept unless told otherwise: on a real disk, and where PostgreSQL's account can reach it.
+    pub fn default_data() -> PathBuf {
+        format!("/var/tmp/peleja-{}", nix::unistd::Uid::effective()).into()
+    }
+
+    /// The control group that holds the services' groups.
+    fn group(&self) -> String {
+        // FNV-1a: the same data directory always has the same group, so that any arena can find it.
+        let hash = self
+            .data
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("peleja-{:08x}", hash >> 32)
+    }
+
+    /// The stack if all of it runs.
+    pub fn running(&self) -> Option<Running> {
+        let settings = self.settings()?;
+        let found = process::find(&self.data);
+        SERVICES.iter().all(|service| found.main.contains_key(*service)).then(|| self.describe(&settings))
+    }
+
+    /// Main process by service, for those that run.
+    pub fn processes(&self) -> process::Found {
+        process::find(&self.data)
+    }
+
+    fn describe(&self, settings: &Settings) -> Running {
+        let found = process::find(&self.data);
+        let limited = settings.is_limited();
+        let observe = |service: &str| {
+            let group = Target::Cgroup(format!("{}/{service}", self.group()));
+            let process = found.main.get(service).and_then(|pid| u32::try_from(*pid).ok()).map(Target::Process);
+            Some((service.to_owned(), if limited { group } else { process? }))
+        };
+        Running {
+            engine: Engine::Native,
+            url: format!("http://127.0.0.1:{}", settings.port),
+            database: self.database(settings, "postgres"),
+            database_folder: Some(self.data.join("db")),
+            limits: settings.limits.clone(),
+            overlays: settings.overlays.clone(),
+            observe: SERVICES.iter().filter_map(|service| observe(service)).collect(),
+            cgroup: if limited { self.hierarchy.version() } else { "none" },
+        }
+    }
+
+    /// Starts the stack and waits until it serves. Where a part of it runs already, starts what is missing, with the
+    /// ports and limits of the rest. A fresh stack that does not come up goes down again.
+    ///
+    /// # Errors
+    ///
+    /// If a port is taken, a program is missing, or a service does not come up; the error names its log.
+    pub fn up(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
+        self.check(options.port, options.database_port)?;
+        fs::create_dir_all(&self.data).with_context(|| self.data.display().to_string())?;
+        let _lock = self.lock()?;
+        if let Some(settings) = self.settings_of_a_part() {
+            return self.start_missing(workspace, Account::choose()?, &settings);
+        }
+        // Now that nobody else starts or ends anything here.
+        let nothing = process::find(&self.data).all.is_empty();
+        ensure!(nothing, "a part of a stack runs below {}; `cargo arena down` ends it", self.data.display());
+        self.check(options.port, options.database_port)?;
+        self.start_fresh(workspace, options).inspect_err(|_| {
+            // The first error is the one to tell, and its log the one to keep.
+            let _ = self.end(false);
+        })
+    }
+
+    /// Whether [`Native::up`] has what it needs of ports and folders, to be known before anything is built. Ports are of no
+    /// concern where a part of the stack runs, which keeps its own.
+    ///
+    /// # Errors
+    ///
+    /// If a port is taken, or the data directory is in use for other things.
+    pub fn check(&self, port: u16, database_port: Option<u16>) -> anyhow::Result<()> {
+        let folder = self.data.display();
+        if self.settings_of_a_part().is_some() {
+            return Ok(());
+        }
+        ensure!(!self.is_foreign(), "{folder} holds other things; choose an empty or a new folder with --data");
+        ensure!(port_is_free(port), "something else listens on port {port}; end it, or choose another with --port");
+        if let Some(port) = database_port {
+            ensure!(port_is_free(port), "something else listens on port {port}; choose another with --database-port");
+        }
+        Ok(())
+    }
+
+    fn start_fresh(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &options.overlays)?;
+        let account = Account::choose()?;
+        let settings = Settings {
+            port: options.port,
+            database_port: choose_database_port(options.database_port, options.port)?,
+            limits: self.effective_limits(compose.limits()?, options.limits),
+            overlays: options.overlays.clone(),
+            lab: None,
+        };
+        self.lay_out(account, &settings)?;
+        self.create_cluster(account, &compose)?;
+        exit::fail_if_interrupted()?;
+        fs::copy(&options.program, self.data.join("bin/peleja"))
+            .with_context(|| format!("copying {}", options.program.display()))?;
+        self.start_missing(workspace, account, &settings)
+    }
+
+    fn start_missing(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<Running> {
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
+        let found = process::find(&self.data);
+        let missing = |service: &str| !found.main.contains_key(service);
+        for service in SERVICES.into_iter().filter(|service| missing(service)) {
+            process::end_orphans(&self.data, service)?;
+        }
+        if missing("db") {
+            self.remove_stale_locks(settings)?;
+            self.start_database(account, &compose, settings)?;
+        }
+        for service in ["api1", "api2"].into_iter().filter(|service| missing(service)) {
+            self.start_instance(service, account, &compose, settings)?;
+        }
+        for service in ["api1", "api2"] {
+            let listen = self.instance_environment(service, &compose, settings)?.remove("PELEJA_LISTEN");
+            self.wait_for(service, || self.instance_is_ready(listen.as_deref().unwrap_or_default()))?;
+        }
+        if missing("nginx") {
+            self.start_nginx(workspace, account, &compose, settings)?;
+        }
+        self.wait_for("nginx", || is_healthy(settings.port))?;
+        Ok(self.describe(settings))
+    }
+
+    fn effective_limits(&self, limits: Vec<Limit>, wanted: bool) -> Vec<Limit> {
+        let reason = match &self.hierarchy {
+            Hierarchy::Absent(reason) => reason.as_str(),
+            _ if !wanted => "--no-limits",
+            _ => return limits,
+        };
+        eprintln!("arena: no limits are set on the services: {reason}");
+        limits.into_iter().map(|limit| Limit { cpus: None, memory_bytes: None, ..limit }).collect()
+    }
+
+    fn lay_out(&self, account: Account, settings: &Settings) -> anyhow::Result<()> {
+        let mark = self.data.join(MARK);
+        fs::write(&mark, "").with_context(|| mark.display().to_string())?;
+        account.ensure_entry(&self.data)?;
+        for folder in ["bin", "logs", "run", "nginx", "api1", "api2"] {
+            account.create_folder(&self.data.join(folder))?;
+        }
+        self.write_settings(settings)
+    }
+
+    fn database(&self, settings: &Settings, name: &str) -> String {
+        let sockets = self.data.join("run");
+        let port = settings.database_port;
+        format!("host={} port={port} user=postgres password=rinha dbname={name}", sockets.display())
+    }
+
+    /// A service's log.
+    pub fn log(&self, service: &str) -> PathBuf {
+        self.data.join("logs").join(format!("{service}.log"))
+    }
+
+    /// Ends everything that runs below the data directory, and removes its groups; with `erase` its files too.
+    /// Returns how many processes there were.
+    ///
+    /// # Errors
+    ///
+    /// If something does not end or cannot be removed.
+    pub fn down(&self, erase: bool) -> anyhow::Result<usize> {
+        ensure!(!self.is_foreign(), "{} is no data directory of a stack; nothing was touched", self.data.display());
+        let _lock = self.lock()?;
+        self.end(erase)
+    }
+
+    fn end(&self, erase: bool) -> anyhow::Result<usize> {
+        let found = process::find(&self.data);
+        let main = |service: &str| found.main.get(service).copied();
+        // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions
+        // and writes a checkpoint on SIGINT.
+        for (services, signal) in [
+            (&PARTS[..], Signal::SIGTERM),
+            (&["nginx"], Signal::SIGQUIT),
+            (&["api1", "api2"], Signal::SIGTERM),
+            (&["db"], Signal::SIGINT),
+        ] {
+            let pids: Vec<i32> = services.iter().filter_map(|service| main(service)).collect();
+            process::signal(pids.iter().copied(), signal);
+            process::wait_until(STOP_PATIENCE, || self.ended(&pids));
+        }
+        // Whoever is left has no parent any more, or does not listen.
+        let left = || [process::find(&self.data).all, self.hierarchy.processes(&self.group())].concat();
+        process::signal(left(), Signal::SIGKILL);
+        let gone = process::wait_until(STOP_PATIENCE, || left().is_empty());
+        ensure!(gone, "these processes do not end: {:?}", left());
+        self.hierarchy.remove(&self.group())?;
+        self.remove_files(erase)?;
+        Ok(found.all.len())
+    }
+
+    fn ended(&self, pids: &[i32]) -> bool {
+        let all = process::find(&self.data).all;
+        pids.iter().all(|pid| !all.contains(pid))
+    }
+}

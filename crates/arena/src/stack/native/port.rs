@@ -1,0 +1,30 @@
+//! Ports on the loopback address.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use crate::stack::DATABASE_PORT;
+
+pub(super) fn choose_database_port(wanted: Option<u16>, taken: u16) -> anyhow::Result<u16> {
+    if let Some(port) = wanted {
+        return Ok(port);
+    }
+    if DATABASE_PORT != taken && port_is_free(DATABASE_PORT) {
+        return Ok(DATABASE_PORT);
+    }
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+pub(super) fn port_is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_gets_no_port_that_the_api_has() {
+        assert_ne!(choose_database_port(None, DATABASE_PORT).unwrap(), DATABASE_PORT);
+        assert_eq!(choose_database_port(Some(7), 8).unwrap(), 7);
+    }
+}

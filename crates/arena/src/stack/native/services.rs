@@ -1,0 +1,208 @@
+//! How each service is started in plain processes, and when it serves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+
+use super::Native;
+use super::settings::Settings;
+use crate::exit;
+use crate::prerequisites::{self, Tool};
+use crate::stack::cgroup::Entrance;
+use crate::stack::cluster;
+use crate::stack::compose::Compose;
+use crate::stack::process::{self, Account, NEW_CLUSTER};
+use crate::workspace::Workspace;
+
+/// The folder of the sockets in `docker-compose.yml` and `nginx.conf`.
+const SOCKETS: &str = "/run/peleja";
+
+/// The folder of the database's socket there.
+const DATABASE_SOCKETS: &str = "/run/postgresql";
+
+/// How nginx.conf says which port it listens on.
+const LISTEN: &str = "listen 9999";
+
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+impl Native {
+    /// Makes the cluster, under another name until it is whole.
+    pub(super) fn create_cluster(&self, account: Account, compose: &Compose) -> anyhow::Result<()> {
+        if self.data.join("db").is_dir() {
+            return Ok(());
+        }
+        let new = self.data.join(NEW_CLUSTER);
+        if new.is_dir() {
+            fs::remove_dir_all(&new).with_context(|| new.display().to_string())?;
+        }
+        let environment = compose.environment("db")?;
+        let password = self.data.join("run/password");
+        fs::write(&password, environment.get("POSTGRES_PASSWORD").copied().unwrap_or("rinha"))?;
+        nix::unistd::chown(&password, Some(account.uid), Some(account.gid))?;
+        let password_file = format!("--pwfile={}", password.display());
+        let own = ["--auth-local=trust", "--auth-host=scram-sha-256", &password_file];
+        let given = environment.get("POSTGRES_INITDB_ARGS").copied().unwrap_or_default().split_whitespace();
+        let programs = prerequisites::find(Tool::Postgres)?;
+        let made = cluster::initialize(&programs, &new, account, own.into_iter().chain(given));
+        fs::remove_file(&password)?;
+        made?;
+        fs::rename(&new, self.data.join("db")).context("the new cluster")
+    }
+
+    /// With none of the database's processes left, its locks name a dead one, and a number that is in use all the same (by
+    /// a zombie, or anybody new) would keep PostgreSQL from starting.
+    pub(super) fn remove_stale_locks(&self, settings: &Settings) -> anyhow::Result<()> {
+        let socket = format!("run/.s.PGSQL.{}.lock", settings.database_port);
+        for lock in ["db/postmaster.pid", &socket].map(|name| self.data.join(name)) {
+            match fs::remove_file(&lock) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| lock.display().to_string());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_database(
+        &self,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("postgres"));
+        // The first word is the program's name, the rest are settings.
+        command.args(compose.command("db")?.iter().skip(1));
+        command.arg("-D").arg(self.data.join("db"));
+        command.arg(format!("-cport={}", settings.database_port));
+        command.arg("-clisten_addresses=127.0.0.1");
+        command.arg(format!("-cunix_socket_directories={}", self.data.join("run").display()));
+        self.spawn("db", command, account, settings)
+    }
+
+    pub(super) fn start_instance(
+        &self,
+        service: &str,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        let mut command = Command::new(self.data.join("bin/peleja"));
+        // Under Compose an instance knows nothing of what the caller's shell has set either.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PELEJA_")) {
+            command.env_remove(name);
+        }
+        command.envs(self.instance_environment(service, compose, settings)?);
+        self.spawn(service, command, account, settings)
+    }
+
+    pub(super) fn instance_environment(
+        &self,
+        service: &str,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<BTreeMap<String, String>> {
+        let run = self.data.join("run").display().to_string();
+        let here = |(name, value): (&str, &str)| {
+            let mut value = value.replace(DATABASE_SOCKETS, &run).replace(SOCKETS, &run);
+            if name == "PELEJA_DATABASE" {
+                value.push_str(&format!(" port={}", settings.database_port));
+            }
+            (name.to_owned(), value)
+        };
+        Ok(compose.environment(service)?.into_iter().map(here).collect())
+    }
+
+    pub(super) fn start_nginx(
+        &self,
+        workspace: &Workspace,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        let source = workspace.path("nginx.conf");
+        let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
+        for wanted in [LISTEN, SOCKETS] {
+            ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
+        }
+        // An overlay may have the instances listen elsewhere.
+        let plain = Compose::read(&workspace.path("docker-compose.yml"), &[])?;
+        let mut text = text;
+        for service in ["api1", "api2"] {
+            let listens = |compose: &Compose| -> anyhow::Result<String> {
+                Ok(compose.environment(service)?.get("PELEJA_LISTEN").copied().unwrap_or_default().to_owned())
+            };
+            text = text.replace(&listens(&plain)?, &listens(compose)?);
+        }
+        let text = text
+            .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
+            .replace(SOCKETS, &self.data.join("run").display().to_string());
+        let file = self.data.join("run/nginx.conf");
+        fs::write(&file, text).with_context(|| file.display().to_string())?;
+        let mut command = Command::new(prerequisites::find(Tool::Nginx)?);
+        command.arg("-e").arg("stderr").arg("-c").arg(&file);
+        self.spawn("nginx", command, account, settings)
+    }
+
+    /// Starts a service in its folder, by which it is found again.
+    pub(super) fn spawn(
+        &self,
+        service: &str,
+        mut command: Command,
+        account: Account,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        command.current_dir(self.data.join(service));
+        let entrance = self.entrance(service, settings)?;
+        process::spawn(command, account, entrance, &self.log(service))
+    }
+
+    fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {
+        let limit = settings.limit(service).filter(|limit| limit.cpus.is_some());
+        limit.map(|limit| self.hierarchy.create(&self.group(), limit)).transpose()
+    }
+
+    pub(super) fn wait_for(&self, service: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+        let ended = || !process::find(&self.data).main.contains_key(service);
+        let mut gone = false;
+        let came = process::wait_until(READY_PATIENCE, || {
+            let is_ready = ready();
+            gone = !is_ready && ended();
+            is_ready || gone || exit::is_interrupted()
+        });
+        exit::fail_if_interrupted()?;
+        if came && !gone {
+            return Ok(());
+        }
+        let what = if gone { "ended at once" } else { "did not become ready" };
+        bail!(
+            "{service} {what}; the end of {}:\n{}",
+            self.log(service).display(),
+            process::tail(&self.log(service), 8)
+        );
+    }
+
+    pub(super) fn instance_is_ready(&self, listen: &str) -> bool {
+        let mut command = Command::new(self.data.join("bin/peleja"));
+        command.arg("--check").env("PELEJA_LISTEN", listen);
+        command.output().is_ok_and(|output| output.status.success())
+    }
+}
+
+pub(super) fn is_healthy(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
