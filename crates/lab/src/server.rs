@@ -9,8 +9,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
-use axum::serve::ListenerExt;
 use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// Within this time a request is answered, whatever it waits for: a slow database is given up sooner, so that this is
 /// for bodies that never come and for a database that neither answers nor fails.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// A connection that sends no complete head in this time is closed, an idle one too.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a server that was told to stop waits for the requests under way.
 const GRACE: Duration = Duration::from_secs(10);
@@ -90,7 +96,7 @@ impl Listen {
 ///
 /// # Errors
 ///
-/// When a listener stops to work.
+/// When a listener has no address.
 pub async fn serve(
     name: &str,
     listen: &Listen,
@@ -103,26 +109,40 @@ pub async fn serve(
     let mut servers = JoinSet::new();
     for listener in listeners {
         println!("{name}: listening on http://{}/", listener.local_addr()?);
-        let listener = listener.tap_io(|stream| {
-            // Only a slower answer is lost where the option cannot be set.
-            let _ = stream.set_nodelay(true);
-        });
-        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-        servers.spawn(server.into_future());
+        servers.spawn(serve_connections(listener, router.clone(), shutdown.clone(), HEAD_PATIENCE));
     }
-    let drained = async {
-        while let Some(served) = servers.join_next().await {
-            served??;
-        }
-        anyhow::Ok(())
-    };
     tokio::select! {
-        outcome = drained => outcome,
+        _ = servers.join_all() => {}
         () = grace_is_over(&shutdown) => {
             eprintln!("{name}: gave up on requests that took longer than {} s to end", GRACE.as_secs());
-            Ok(())
         }
     }
+    Ok(())
+}
+
+/// What `axum::serve` does, with a bound on the wait for a request's head.
+async fn serve_connections(listener: TcpListener, router: Router, shutdown: CancellationToken, patience: Duration) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: the next try may find one free.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // Only a slower answer is lost where the option cannot be set.
+        let _ = stream.set_nodelay(true);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(patience);
+        let service = TowerToHyperService::new(router.clone());
+        // What ends a connection early is the client's affair.
+        tokio::spawn(graceful.watch(http.serve_connection(TokioIo::new(stream), service)));
+    }
+    drop(listener);
+    graceful.shutdown().await;
 }
 
 /// Says on standard error what goes wrong, once a second at most: under load a lost database fails thousands of requests.
@@ -184,17 +204,31 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_body_that_never_comes_is_not_waited_for() {
-        let router = bounded(Router::new().route("/", post(async |body: String| body)), Duration::from_millis(50));
+    const SHORT: Duration = Duration::from_millis(50);
+
+    /// All that a server says to somebody who sends this much and no more.
+    async fn answer_to(sent: &str, longest: Duration, patience: Duration) -> String {
+        let router = bounded(Router::new().route("/", post(async |body: String| body)), longest);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(axum::serve(listener, router).into_future());
+        tokio::spawn(serve_connections(listener, router, CancellationToken::new(), patience));
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("a server");
-        stream.write_all(b"POST / HTTP/1.1\r\nhost: lab\r\ncontent-length: 9\r\n\r\nhalf").await.expect("sent");
+        stream.write_all(sent.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         let read = stream.read_to_string(&mut answer);
-        tokio::time::timeout(Duration::from_secs(60), read).await.expect("an answer").expect("text");
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("an end").expect("text");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let half = "POST / HTTP/1.1\r\nhost: lab\r\ncontent-length: 9\r\n\r\nhalf";
+        let answer = answer_to(half, SHORT, LONGEST).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_is_not_waited_for() {
+        assert_eq!(answer_to("POST / HTTP/1.1\r\nhost: l", LONGEST, SHORT).await, "");
     }
 }
