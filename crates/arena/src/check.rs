@@ -47,6 +47,9 @@ fn checks(arguments: &Args) -> Vec<(&'static str, &'static [&'static str])> {
     let mut checks: Vec<(&str, &[&str])> = vec![
         ("formatting", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        // Tests choose a stack's ports before it is built: somebody else could take them in those minutes.
+        ("the contender", &["build", "--quiet", "--release", "--locked", "--package", "peleja", "--bin", "peleja"]),
+        ("the lab", &["build", "--quiet", "--profile", "tool", "--locked", "--package", "lab", "--bin", "lab"]),
         ("tests", &["test", "--quiet", "--locked", "--workspace"]),
     ];
     if !arguments.no_bout {
