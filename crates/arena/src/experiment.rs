@@ -16,7 +16,6 @@ use crate::exit::Exit;
 use crate::run::Limit;
 use crate::stack::cgroup::Hierarchy;
 use crate::stack::cluster::Cluster;
-use crate::stack::lab;
 use crate::terminal;
 use crate::workspace::Workspace;
 
@@ -95,7 +94,7 @@ impl Bench {
     fn new(common: &Common) -> anyhow::Result<Self> {
         let workspace = Workspace::find()?;
         eprintln!("building the lab");
-        let program = lab::build(&workspace)?;
+        let program = workspace.build("lab", "tool")?;
         let hierarchy = Hierarchy::detect();
         if let Hierarchy::Absent(reason) = &hierarchy {
             eprintln!("arena: the servers run without limits: {reason}");

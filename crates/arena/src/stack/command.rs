@@ -124,7 +124,7 @@ impl Which {
             Engine::Native => {
                 self.check_machine()?;
                 prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
-                let program = build_contender(workspace)?;
+                let program = workspace.build("peleja", "release")?;
                 exit::fail_if_interrupted()?;
                 let overlays = self.overlays.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
                 let (port, database_port) = (self.port, self.database_port);
@@ -236,7 +236,7 @@ fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Re
         return terminal::print("The lab runs already.\n");
     }
     match which.engine {
-        Engine::Native => which.native()?.up_lab(workspace, &lab::build(workspace)?, ports),
+        Engine::Native => which.native()?.up_lab(workspace, &workspace.build("lab", "tool")?, ports),
         Engine::Docker => which.docker(workspace).up_lab(),
     }
 }
@@ -337,17 +337,4 @@ fn print_status(workspace: &Workspace, which: &Which, running: &Running) -> anyh
     }
     lines.push(String::new());
     terminal::print(&lines.join("\n"))
-}
-
-/// Builds the contender as it ships, and returns its program.
-pub fn build_contender(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(workspace.root())
-        .args(["build", "--quiet", "--release", "--locked", "--package", "peleja", "--bin", "peleja"])
-        .status()
-        .context("starting cargo")?;
-    ensure!(status.success(), "the contender does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.path("target"), PathBuf::from);
-    Ok(workspace.root().join(target).join("release/peleja"))
 }

@@ -1,14 +1,10 @@
-//! The lab beside the stack: which parts it has, where they listen, and how its program is built.
+//! The lab beside the stack: which parts it has, and where they listen.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::run::Limit;
-use crate::workspace::Workspace;
 
 /// The parts of the lab, by the names that they have in `docker-compose.yml` and on the lab's own command line.
 pub const PARTS: [&str; 5] = ["blocking", "nonblocking", "forms", "worker", "resource"];
@@ -89,21 +85,4 @@ impl Lab {
             "services": self.limits,
         })
     }
-}
-
-/// Builds the lab and tells where its program is.
-///
-/// # Errors
-///
-/// If it does not build.
-pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(workspace.root())
-        .args(["build", "--quiet", "--profile", "tool", "--locked", "--package", "lab", "--bin", "lab"])
-        .status()
-        .context("starting cargo")?;
-    ensure!(status.success(), "the lab does not build");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.path("target"), PathBuf::from);
-    Ok(workspace.root().join(target).join("tool/lab"))
 }
