@@ -28,7 +28,10 @@ pub(super) fn port_is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::stack::process::wait_until;
 
     #[test]
     fn the_database_gets_no_port_that_the_api_has() {
@@ -42,6 +45,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(!port_is_free(port));
         drop(listener);
+        // A child that another test is just starting may hold it a moment longer.
+        assert!(wait_until(Duration::from_secs(5), || port_is_free(port)));
         let look = || (0..500).all(|_| port_is_free(port));
         std::thread::scope(|scope| {
             let other = scope.spawn(look);
