@@ -281,6 +281,8 @@ mod tests {
             let mut child = Command::new(&program).arg("10").current_dir(data.join(folder)).spawn().unwrap();
             let pid = i32::try_from(child.id()).unwrap();
             let service = service_of(pid, &data);
+            // A program that has only just begun has no title yet.
+            wait_until(Duration::from_secs(5), || !is_helper(pid));
             let main = find(&data).main.get("nginx").copied();
             child.kill().unwrap();
             child.wait().unwrap();

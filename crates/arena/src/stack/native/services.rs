@@ -169,10 +169,12 @@ impl Native {
 
     pub(super) fn wait_for(&self, service: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let ended = || !process::find(&self.data).main.contains_key(service);
-        let mut gone = false;
+        let (mut missed, mut gone) = (false, false);
         let came = process::wait_until(READY_PATIENCE, || {
             let is_ready = ready();
-            gone = !is_ready && ended();
+            // Who is missed once may only have begun: a program has no title in its first moment.
+            let misses = !is_ready && ended();
+            gone = misses && std::mem::replace(&mut missed, misses);
             is_ready || gone || exit::is_interrupted()
         });
         exit::fail_if_interrupted()?;
