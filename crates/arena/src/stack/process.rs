@@ -305,6 +305,7 @@ mod tests {
         fs::copy("/bin/sleep", root.path().join("peleja")).unwrap();
         let mut child = Command::new(root.path().join("peleja")).arg("10").current_dir(&folder).spawn().unwrap();
         let pid = child.id() as i32;
+        wait_until(Duration::from_secs(5), || !is_helper(pid));
         let before = find(root.path());
         fs::write(freezer.join("cgroup.procs"), pid.to_string()).unwrap();
         fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
