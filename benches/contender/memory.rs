@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use arena::payloads;
+use arena::load::payloads;
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use peleja::memory::{Memory, Record};
 

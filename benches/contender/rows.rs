@@ -1,7 +1,7 @@
 //! The rows that the benchmarks work on.
 
-use arena::payloads::{self, HardCase};
-use arena::vocabulary::Vocabulary;
+use arena::load::payloads::{self, HardCase};
+use arena::load::vocabulary::Vocabulary;
 use bytes::Bytes;
 use peleja::json::{self, Body, Stored};
 use peleja::memory::Record;

@@ -1,7 +1,7 @@
 //! Everything that the event's data never had, and what each must be answered.
 
-use arena::payloads::{SEED, hard_cases};
-use arena::vocabulary::Vocabulary;
+use arena::load::payloads::{SEED, hard_cases};
+use arena::load::vocabulary::Vocabulary;
 
 use crate::http::post;
 use crate::stack::Stack;

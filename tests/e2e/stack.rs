@@ -8,9 +8,9 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use arena::prerequisites::{self, Install, Tool};
 use arena::stack::Running;
 use arena::stack::native::{Native, Options};
+use arena::stack::prerequisites::{self, Install, Tool};
 use arena::stack::process;
 use arena::workspace::Workspace;
 use nix::sys::signal::Signal;

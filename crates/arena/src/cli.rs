@@ -6,9 +6,19 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::commands::analyze;
+use crate::commands::bench;
+use crate::commands::check;
+use crate::commands::experiment;
+use crate::commands::fight;
+use crate::commands::stack;
+use crate::commands::stress;
+use crate::commands::trial;
 use crate::exit::Exit;
-use crate::stack::command;
-use crate::{analyze, bench, check, compare, experiment, fight, history, payloads, report, stress, trial};
+use crate::load::payloads;
+use crate::read::compare;
+use crate::read::report;
+use crate::record::history;
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]
@@ -24,13 +34,13 @@ enum Command {
     /// Check formatting and lints, and run every test
     Test(check::Args),
     /// Start the stack: PostgreSQL, two instances, nginx, each held to its limits
-    Up(command::UpArgs),
+    Up(stack::UpArgs),
     /// End the stack, also what a crash left of it
-    Down(command::DownArgs),
+    Down(stack::DownArgs),
     /// Say what runs
-    Status(command::StatusArgs),
+    Status(stack::StatusArgs),
     /// Show what the services wrote
-    Logs(command::LogsArgs),
+    Logs(stack::LogsArgs),
     /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
     Bench(Box<bench::Args>),
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
@@ -75,10 +85,10 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fight(arguments) => fight::run(&arguments),
         Command::Test(arguments) => check::run(&arguments),
-        Command::Up(arguments) => command::up(&arguments),
-        Command::Down(arguments) => command::down(&arguments),
-        Command::Status(arguments) => command::status(&arguments),
-        Command::Logs(arguments) => command::logs(&arguments),
+        Command::Up(arguments) => stack::up(&arguments),
+        Command::Down(arguments) => stack::down(&arguments),
+        Command::Status(arguments) => stack::status(&arguments),
+        Command::Logs(arguments) => stack::logs(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),

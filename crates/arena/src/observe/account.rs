@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::run::{Cost, ServiceSeries};
+use crate::record::run::{Cost, ServiceSeries};
 
 /// Shorter remainders than this make no entry of their own at the end of a series.
 const SHORTEST_ENTRY: Duration = Duration::from_millis(250);

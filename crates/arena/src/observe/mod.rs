@@ -4,8 +4,8 @@
 //! cost more CPU.
 
 mod account;
-mod cgroup;
-mod process;
+mod cgroup_usage;
+mod process_usage;
 mod target;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 
-use crate::run::{Cost, Limit, ServiceSeries};
+use crate::record::run::{Cost, Limit, ServiceSeries};
 use account::Account;
 use target::Source;
 pub use target::{Roots, Target, parse_named};

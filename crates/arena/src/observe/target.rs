@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::account::Reading;
-use super::cgroup::{self, Groups};
-use super::process::Tree;
-use crate::run::Limit;
+use super::cgroup_usage::{self, Groups};
+use super::process_usage::Tree;
+use crate::record::run::Limit;
 
 /// Something that can be observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Source {
 
 /// A container is its control group, or its processes where the engine made no group that this machine shows.
 pub(super) fn container(roots: &Roots, pid: u32) -> anyhow::Result<Source> {
-    match cgroup::of_process(roots, pid)? {
+    match cgroup_usage::of_process(roots, pid)? {
         Some(groups) => Ok(Source::Groups(groups)),
         None => Ok(Source::Tree(Tree::new(roots, pid)?)),
     }

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::process::{self, Account};
-use crate::prerequisites::{self, Tool};
+use crate::stack::prerequisites::{self, Tool};
 
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 const GONE_PATIENCE: Duration = Duration::from_secs(10);

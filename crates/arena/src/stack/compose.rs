@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::run::Limit;
+use crate::record::run::Limit;
 
 /// The services of a bout, in the order in which they are reported.
 pub const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];

@@ -107,7 +107,7 @@ impl Docker {
             limits: compose.limits()?,
             overlays: self.overlays.clone(),
             observe: SERVICES.iter().filter_map(observe).collect(),
-            cgroup: super::cgroup::Hierarchy::detect().version(),
+            cgroup: super::cgroup_limits::Hierarchy::detect().version(),
         }))
     }
 

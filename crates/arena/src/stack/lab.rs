@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::Limit;
+use crate::record::run::Limit;
 
 /// The parts of the lab, by the names that they have in `docker-compose.yml` and on the lab's own command line.
 pub const PARTS: [&str; 5] = ["blocking", "nonblocking", "forms", "worker", "resource"];

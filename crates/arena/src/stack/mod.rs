@@ -1,13 +1,14 @@
 //! The stack that a bout is fought against: how it is started, found again, and ended.
 
-pub mod cgroup;
+pub mod cgroup_limits;
 pub mod cluster;
-pub mod command;
 pub mod compose;
 pub mod docker;
 pub mod lab;
+pub mod machine;
 pub mod native;
 pub mod ports;
+pub mod prerequisites;
 pub mod process;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::observe::Target;
-use crate::run::Limit;
+use crate::record::run::Limit;
 
 /// The port that nginx is reached at, unless told otherwise.
 pub const PORT: u16 = 9999;

@@ -16,7 +16,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
 
-use super::cgroup::Entrance;
+use super::cgroup_limits::Entrance;
 use super::compose::SERVICES;
 use super::lab;
 

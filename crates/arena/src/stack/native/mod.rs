@@ -1,7 +1,7 @@
 //! The stack as plain processes: a private PostgreSQL cluster, two instances and nginx below one data directory.
 
 mod folder;
-mod lab;
+mod lab_processes;
 mod port;
 mod services;
 mod settings;
@@ -13,14 +13,14 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 
-use super::cgroup::Hierarchy;
+use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::PARTS;
 use super::process::{self, Account};
 use super::{Engine, Running};
 use crate::exit;
 use crate::observe::Target;
-use crate::run::Limit;
+use crate::record::run::Limit;
 use crate::workspace::Workspace;
 pub use folder::data_folder;
 use folder::{MARK, resolve};

@@ -12,10 +12,10 @@ use anyhow::{Context, bail, ensure};
 use super::Native;
 use super::settings::Settings;
 use crate::exit;
-use crate::prerequisites::{self, Tool};
-use crate::stack::cgroup::Entrance;
+use crate::stack::cgroup_limits::Entrance;
 use crate::stack::cluster;
 use crate::stack::compose::Compose;
+use crate::stack::prerequisites::{self, Tool};
 use crate::stack::process::{self, Account, NEW_CLUSTER};
 use crate::workspace::Workspace;
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::Native;
-use crate::run::Limit;
+use crate::record::run::Limit;
 use crate::stack::lab::Ports;
 use crate::stack::process;
 

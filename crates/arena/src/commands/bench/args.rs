@@ -1,0 +1,317 @@
+//! The command line of `arena bench`, and what it asks for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::builder::RangedU64ValueParser;
+
+use crate::commands::stack::Which;
+use crate::load::base_url::BaseUrl;
+use crate::load::driver::checks::Statuses;
+use crate::load::driver::entry::Entry;
+use crate::load::driver::plan::{MOST_STEPS, Plan, Ramp};
+use crate::load::driver::rules::Strictness;
+use crate::load::driver::schedule::{Kind, Mix, Profile};
+use crate::load::driver::worker::Behaviour;
+use crate::load::payloads::{self, Files};
+use crate::load::vocabulary::Vocabulary;
+use crate::observe::{Target, parse_named};
+use crate::record::threshold::Threshold;
+use crate::stack::PORT;
+use crate::workspace::Workspace;
+
+/// Rows that are generated at most; a longer run starts over, and its rows are then refused as taken.
+const MOST_ROWS: u64 = 1_000_000;
+
+/// A threshold that ends a ramp unless the user says otherwise.
+const UNTIL: [&str; 5] =
+    ["failed>0", "create.p99>100ms", "fetch.p99>100ms", "search.p99>100ms", "invalid-search.p99>100ms"];
+
+/// Arguments of `arena bench`.
+#[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) load: LoadArgs,
+    #[command(flatten)]
+    pub(super) stack: Which,
+    #[command(flatten)]
+    pub(super) entry: EntryArgs,
+    /// Observe what a service costs: a process with its descendants, a control group, or a container. May be repeated.
+    /// The stack that `arena up` started is observed by itself
+    #[arg(long, value_name = "NAME=PID|CGROUP|CONTAINER", value_parser = parse_named)]
+    pub(super) observe: Vec<(String, Target)>,
+    /// End with status 99 if this holds, such as create.p99>50ms, failed>0 or db.cpu_seconds>10s. May be repeated
+    #[arg(long, value_name = "THRESHOLD")]
+    pub(super) fail_on: Vec<Threshold>,
+    /// End with status 99 unless this holds, such as fetch.service.p99<=5ms. May be repeated
+    #[arg(long, value_name = "THRESHOLD")]
+    pub(super) require: Vec<Threshold>,
+    /// Write response times second by second as an HDR interval log
+    #[arg(long, value_name = "FILE")]
+    pub(super) hdr_log: Option<PathBuf>,
+    /// A name for the run, for reports and comparisons
+    #[arg(long)]
+    pub(super) label: Option<String>,
+    /// Print the run as one JSON document instead of the table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What load to drive: the event's profile, unless --rate or --ramp says otherwise.
+#[derive(Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    /// Multiply every arrival rate of the event's profile
+    #[arg(long, default_value_t = 1.0, value_parser = positive, conflicts_with_all = ["rate", "ramp"])]
+    pub rate_factor: f64,
+    /// Multiply every duration of the event's profile
+    #[arg(long, default_value_t = 1.0, value_parser = positive, conflicts_with_all = ["rate", "ramp"])]
+    pub duration_factor: f64,
+    /// A constant rate instead, in users per second; a user who creates a person also fetches it
+    #[arg(long, value_name = "USERS/S", value_parser = positive, group = "even", conflicts_with = "ramp")]
+    pub rate: Option<f64>,
+    /// How long the constant rate lasts
+    #[arg(long, default_value_t = 30.0, value_parser = positive, requires = "rate")]
+    pub seconds: f64,
+    /// Look for the knee instead: raise the rate step by step until a threshold breaks; in users per second
+    #[arg(long, value_name = "FROM..TO", value_parser = span, group = "even")]
+    pub ramp: Option<(f64, f64)>,
+    /// How much each step of the ramp adds to the rate [default: FROM]
+    #[arg(long, value_name = "USERS/S", value_parser = positive, requires = "ramp")]
+    pub step: Option<f64>,
+    /// How long each step of the ramp lasts
+    #[arg(long, default_value_t = 10.0, value_parser = positive, requires = "ramp")]
+    pub step_seconds: f64,
+    /// What ends the ramp. May be repeated [default: failed>0, or p99>100ms for any kind of request]
+    #[arg(long, value_name = "THRESHOLD", requires = "ramp")]
+    pub until: Vec<Threshold>,
+    /// Proportions of creates, searches and invalid searches, for --rate and --ramp
+    #[arg(long, value_name = "C:S:I", default_value = "600:100:40", value_parser = mix, requires = "even")]
+    pub mix: Mix,
+    /// Give connections on from user to user, instead of one to each
+    #[arg(long)]
+    pub keep_alive: bool,
+    /// How long a user waits for an answer, in seconds
+    #[arg(long, default_value_t = 60, value_parser = RangedU64ValueParser::<u64>::new().range(1..=3600))]
+    pub timeout: u64,
+    /// By how many milliseconds the slowest 1 % of sends may be late before the run is invalid
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub max_lag: u64,
+    /// What generated payloads and pauses come from
+    #[arg(long, default_value_t = payloads::SEED)]
+    pub seed: u64,
+    /// Payloads from this TSV file instead of generated ones
+    #[arg(long, value_name = "FILE", requires = "terms")]
+    pub payloads: Option<PathBuf>,
+    /// Search terms from this TSV file instead of generated ones
+    #[arg(long, value_name = "FILE", requires = "payloads")]
+    pub terms: Option<PathBuf>,
+}
+
+impl LoadArgs {
+    /// What to drive.
+    ///
+    /// # Errors
+    ///
+    /// The ramp has more than [`MOST_STEPS`] steps.
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let Some((from, to)) = self.ramp else {
+            let profile = match self.rate {
+                Some(rate) => Profile::constant(rate, self.seconds, self.mix),
+                None => Profile::event(self.rate_factor, self.duration_factor),
+            };
+            return Ok(Plan::Profile(profile));
+        };
+        let usual = || UNTIL.map(str::parse).into_iter().collect::<Result<_, _>>().map_err(anyhow::Error::msg);
+        let until = if self.until.is_empty() { usual()? } else { self.until.clone() };
+        let step = self.step.unwrap_or(from);
+        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until };
+        let is_endless = ramp.steps().nth(MOST_STEPS).is_some();
+        ensure!(!is_endless, "a ramp of more than {MOST_STEPS} steps; make --step greater");
+        Ok(Plan::Ramp(ramp))
+    }
+
+    /// How users behave.
+    pub fn behaviour(&self) -> Behaviour {
+        Behaviour { keep_alive: self.keep_alive, timeout: Duration::from_secs(self.timeout), seed: self.seed }
+    }
+
+    /// What makes this run differ from others, by name.
+    pub fn more(&self, before: Option<u64>) -> BTreeMap<String, String> {
+        let mut more = BTreeMap::from([
+            ("connections".to_owned(), if self.keep_alive { "kept alive" } else { "one per user" }.to_owned()),
+            ("timeout".to_owned(), format!("{} s", self.timeout)),
+        ]);
+        match &self.payloads {
+            Some(file) => more.insert("payloads".into(), file.display().to_string()),
+            None => more.insert("seed".into(), self.seed.to_string()),
+        };
+        let load = match (self.rate, self.ramp) {
+            (Some(rate), _) => Some(("rate", format!("{rate} users/s for {} s", self.seconds))),
+            (None, Some((from, to))) => Some(("ramp", format!("{from} to {to} users/s"))),
+            (None, None) => None,
+        };
+        if let Some((name, load)) = load {
+            let mix = self.mix.map(|share| share.to_string()).join(":");
+            more.extend([(name.to_owned(), load), ("mix".to_owned(), mix)]);
+        }
+        if let Some(before) = before.filter(|before| *before > 0) {
+            more.insert("people before".into(), before.to_string());
+        }
+        more
+    }
+
+    /// The files that were given, or generated ones with a row for every create.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be written.
+    pub fn files(&self, workspace: &Workspace, vocabulary: Vocabulary, plan: &Plan) -> anyhow::Result<Files> {
+        if let Some((payloads, terms)) = self.payloads.clone().zip(self.terms.clone()) {
+            return Ok(Files { payloads, terms });
+        }
+        let folder = workspace.path("target/payloads");
+        if plan.users(Kind::Create) <= payloads::ROWS {
+            return payloads::ensure(&folder, vocabulary, payloads::ROWS, self.seed);
+        }
+        let rows = plan.users(Kind::Create).next_multiple_of(payloads::ROWS).min(MOST_ROWS);
+        payloads::ensure(&folder.join(rows.to_string()), vocabulary, rows, self.seed)
+    }
+}
+
+/// What server to load: the stack that `arena up` started, unless --url says otherwise.
+#[derive(Debug, clap::Args)]
+pub(super) struct EntryArgs {
+    /// Base URL of the server [default: that of the stack that runs, else http://127.0.0.1:9999]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<BaseUrl>,
+    /// In which words to speak
+    #[arg(long, value_enum, default_value_t)]
+    pub vocabulary: Vocabulary,
+    /// The path that creates and searches, where it is not the vocabulary's
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub people_path: Option<String>,
+    /// The path that counts people, where it is not the vocabulary's
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub count_path: Option<String>,
+    /// The parameter of a search, where it is not the vocabulary's
+    #[arg(long, value_name = "NAME", value_parser = parameter)]
+    pub search_parameter: Option<String>,
+    /// Statuses that a create may get
+    #[arg(long, value_name = "STATUSES", default_value = "201,422,400")]
+    pub create_statuses: Statuses,
+    /// Statuses that a fetch may get
+    #[arg(long, value_name = "STATUSES", default_value = "2xx")]
+    pub fetch_statuses: Statuses,
+    /// Statuses that a search may get
+    #[arg(long, value_name = "STATUSES", default_value = "2xx")]
+    pub search_statuses: Statuses,
+    /// Statuses that a search without a term may get
+    #[arg(long, value_name = "STATUSES", default_value = "400")]
+    pub invalid_search_statuses: Statuses,
+    /// Let the server refuse with 400 what should be refused with 422, and the other way round
+    #[arg(long)]
+    pub any_refusal: bool,
+    /// Look at statuses only: neither at what answers hold, nor at whether the row deserved its status
+    #[arg(long)]
+    pub no_checks: bool,
+    /// Remove the people who are stored from before, first; only from the stack that `arena up` started
+    #[arg(long, conflicts_with = "url")]
+    pub empty: bool,
+    /// Do not count people before and after
+    #[arg(long)]
+    pub no_count: bool,
+}
+
+impl EntryArgs {
+    /// The server to load, given the base URL of the stack that runs.
+    ///
+    /// # Errors
+    ///
+    /// The URL's host is not known.
+    pub fn entry(&self, running: Option<&str>) -> anyhow::Result<Entry> {
+        let usual = || running.map_or_else(|| format!("http://127.0.0.1:{PORT}"), str::to_owned);
+        let base: BaseUrl = match &self.url {
+            Some(base) => base.clone(),
+            None => usual().parse().map_err(anyhow::Error::msg).context("the running stack's URL")?,
+        };
+        let at = |path: &Option<String>, usual: &str| base.path(path.as_deref().unwrap_or(usual));
+        Ok(Entry {
+            address: base.resolve()?,
+            people_path: at(&self.people_path, self.vocabulary.people_path()),
+            count_path: at(&self.count_path, self.vocabulary.count_path()),
+            search_parameter: self.search_parameter.as_deref().unwrap_or(self.vocabulary.search_parameter()).to_owned(),
+            statuses: [
+                self.create_statuses.clone(),
+                self.fetch_statuses.clone(),
+                self.search_statuses.clone(),
+                self.invalid_search_statuses.clone(),
+            ],
+            url: base.to_string(),
+            host: base.authority(),
+        })
+    }
+
+    /// How strict users are, given how many people there were before.
+    pub fn strictness(&self, before: Option<u64>) -> Strictness {
+        Strictness { check: !self.no_checks, any_refusal: self.any_refusal, empty: before == Some(0) }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && number <= 1e6 => Ok(number),
+        _ => Err("expected a number above 0 and up to a million".into()),
+    }
+}
+
+fn span(text: &str) -> Result<(f64, f64), String> {
+    let (from, to) = text.split_once("..").ok_or("expected FROM..TO, such as 500..8000")?;
+    match (positive(from)?, positive(to)?) {
+        (from, to) if from <= to => Ok((from, to)),
+        _ => Err("the ramp ends below its beginning".into()),
+    }
+}
+
+fn mix(text: &str) -> Result<Mix, String> {
+    let shares: Vec<f64> = text.split(':').map_while(|share| share.parse().ok()).collect();
+    match <Mix>::try_from(shares) {
+        Ok(mix) if mix.iter().all(|share| (0.0..1e6).contains(share)) && mix.iter().sum::<f64>() > 0.0 => Ok(mix),
+        _ => Err("expected three numbers such as 600:100:40, not all 0".into()),
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    match text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a path that begins with /".into()),
+    }
+}
+
+fn parameter(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]%".contains(&byte);
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the name of a query parameter, such as q".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_spans_mixes_and_paths() {
+        assert_eq!(span("500..8000"), Ok((500.0, 8000.0)));
+        assert_eq!(mix("1:0:0.5"), Ok([1.0, 0.0, 0.5]));
+        assert!(path("/people").is_ok());
+        assert!(["", "500", "8000..500", "a..b", "0..5"].iter().all(|text| span(text).is_err()));
+        assert!(["", "1:2", "1:2:3:4", "0:0:0", "1:x:3", "-1:1:1", "1:2:nan"].iter().all(|text| mix(text).is_err()));
+        assert!(["", "people", "/a b"].iter().all(|text| path(text).is_err()));
+        assert!(["q", "filter[name]"].iter().all(|text| parameter(text).is_ok()));
+        assert!(["", "q q", "q&r", "q=", "é"].iter().all(|text| parameter(text).is_err()));
+        assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| positive(text).is_err()));
+    }
+}

@@ -1,0 +1,211 @@
+//! `arena bench`: an open-loop driver, light enough to share two cores with the stack it loads.
+//!
+//! Users arrive when the schedule says, whatever became of those before them, and every time is measured from the moment
+//! that the schedule intended as well as from the moment of sending. The driver checks what it is answered, counts at
+//! the end what the server holds, and judges itself before it judges the server.
+
+mod args;
+mod outcome;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook::{consts, flag};
+
+pub use args::Args;
+
+use crate::exit::{self, Exit};
+use crate::load::driver::connection::Dialer;
+use crate::load::driver::document;
+use crate::load::driver::drive::{Driven, Driving, drive};
+use crate::load::driver::entry::Entry;
+use crate::load::driver::feed::Feed;
+use crate::load::driver::plan::Plan;
+use crate::load::driver::probe;
+use crate::load::driver::rules::Rules;
+use crate::load::driver::worker::Worker;
+use crate::load::payloads::Files;
+use crate::observe::{self, Observer};
+use crate::record::history;
+use crate::record::run::{Limit, Outcome, Run, Settings};
+use crate::record::threshold;
+use crate::stack::machine;
+use crate::stack::ports::SoonFree;
+use crate::stack::{Engine, Running};
+use crate::terminal;
+use crate::workspace::Workspace;
+use outcome::Census;
+
+/// The driver's nice value: well before the usual 0, behind what the system needs to live.
+const PRIORITY: i32 = -15;
+
+/// Drives the load. [`Exit::Good`] if nothing failed and every 201 is stored.
+///
+/// # Errors
+///
+/// If there was no run to judge: no server, no payloads, no checkout.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    let Some(plan) = exit::accept(args.load.plan()) else { return Ok(Exit::Usage) };
+    let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
+    let Some((feed, log)) = exit::accept(open(args, &files)) else { return Ok(Exit::Usage) };
+    let stage = Stage::set(args, &workspace)?;
+    let _ports = stage.is_docker().then(SoonFree::until_dropped);
+    let stop = interruption()?;
+    allow_many_sockets();
+    go_first();
+
+    let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.before));
+    let mut worker = Worker::new(&rules, args.load.behaviour(), Dialer::new(stage.entry.address))?;
+    let observer = Observer::start(stage.targets(args))?;
+    let observed_limits = observer.limits().to_vec();
+    let most_lag = Duration::from_millis(args.load.max_lag);
+    let driving = Driving { intervals: log.is_some(), most_lag, stop: &stop };
+    let driven = drive(&plan, &mut worker, &driving);
+    let (services, service_series) = observer.stop().whole();
+    let driven = driven?;
+
+    let census = stage.count(&driven, feed.ceiling(worker.creates()))?;
+    let mut run = driven.document()?;
+    run.id = history::new_id("bench");
+    run.label = args.label.clone();
+    run.commit = workspace.commit();
+    run.settings = stage.settings(args, &plan);
+    run.budget = stage.budget(observed_limits);
+    run.versions = stage.stack.as_ref().map(machine::versions).unwrap_or_default();
+    run.machine = machine::describe(stage.stack.as_ref().map_or("none", |stack| stack.cgroup));
+    run.people = census.map(|census| census.people);
+    run.services = services;
+    run.series.services = observe::in_step(service_series, run.series.in_flight.len());
+    run.verdict = outcome::judge(&driven, &run.requests, census.as_ref());
+    publish(args, &run, &driven, log)
+}
+
+/// Opens all that the command line names, so that a wrong name is told before the stack is emptied and loaded.
+fn open(args: &Args, files: &Files) -> anyhow::Result<(Feed, Option<File>)> {
+    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
+    drop(Observer::start(args.observe.clone())?);
+    let log = args.hdr_log.as_deref().map(document::open_log).transpose()?;
+    Ok((feed, log))
+}
+
+/// Keeps the run and prints it.
+fn publish(args: &Args, run: &Run, driven: &Driven, log: Option<File>) -> anyhow::Result<Exit> {
+    let document = history::save(run)?;
+    let missed = threshold::missed(run, &args.fail_on, &args.require);
+    match args.json {
+        true => terminal::print_json(run)?,
+        false => terminal::print(&format!("{}\n", outcome::table(run, driven, &missed)))?,
+    }
+    if let Some(log) = log {
+        let intervals = driven.monitor.intervals.as_deref().unwrap_or_default();
+        document::write_log(log, driven.started, intervals).context("cannot write the HDR log")?;
+    }
+    eprintln!("arena: document  {}", document.display());
+    Ok(match run.verdict.outcome {
+        Outcome::Invalid => Exit::Invalid,
+        _ if driven.stopped => Exit::Failed,
+        _ if !missed.is_empty() => Exit::ThresholdMissed,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Clean | Outcome::Suspect => Exit::Good,
+    })
+}
+
+/// The server under load, before the load.
+struct Stage {
+    entry: Entry,
+    /// Absent where the arena did not start the server.
+    stack: Option<Running>,
+    /// People before the run, where they are counted.
+    before: Option<u64>,
+}
+
+impl Stage {
+    /// Finds the server and counts its people.
+    fn set(args: &Args, workspace: &Workspace) -> anyhow::Result<Self> {
+        let stack = if args.entry.url.is_none() { args.stack.running(workspace)? } else { None };
+        let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()))?;
+        if args.entry.empty {
+            let stack = stack.as_ref().context("--empty is for the stack that `arena up` started, and none runs")?;
+            remove_everybody(stack)?;
+        }
+        let hint = "is it up? `cargo arena up` starts the stack, --url names another server";
+        let before = (!args.entry.no_count).then(|| probe::count(&entry)).transpose().context(hint)?;
+        if let Some(before) = before.filter(|before| *before > 0) {
+            eprintln!(
+                "arena: {before} people are stored from before; rows with their nicknames will be refused (--empty)"
+            );
+        }
+        Ok(Self { entry, stack, before })
+    }
+
+    fn is_docker(&self) -> bool {
+        self.stack.as_ref().is_some_and(|stack| stack.engine == Engine::Docker)
+    }
+
+    fn targets(&self, args: &Args) -> Vec<(String, observe::Target)> {
+        let own = self.stack.iter().flat_map(|stack| stack.observe.clone());
+        own.chain(args.observe.clone()).collect()
+    }
+
+    fn count(&self, driven: &Driven, ceiling: u64) -> anyhow::Result<Option<Census>> {
+        let monitor = &driven.monitor;
+        self.before.map(|before| Census::take(&self.entry, before, monitor.acknowledged, ceiling)).transpose()
+    }
+
+    /// Limits of the stack, and of what else is observed.
+    fn budget(&self, observed: Vec<Limit>) -> Vec<Limit> {
+        let own: Vec<Limit> = self.stack.iter().flat_map(|stack| stack.limits.clone()).collect();
+        let is_new = |limit: &Limit| own.iter().all(|known| known.service != limit.service);
+        let others: Vec<Limit> = observed.into_iter().filter(is_new).collect();
+        [own, others].concat()
+    }
+
+    fn settings(&self, args: &Args, plan: &Plan) -> Settings {
+        let mut more = args.load.more(self.before);
+        more.extend(self.stack.as_ref().and_then(Running::overlay_setting));
+        Settings {
+            engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
+            vocabulary: args.entry.vocabulary.name().to_owned(),
+            profile: plan.name().to_owned(),
+            target: self.entry.url.clone(),
+            rate_factor: args.load.rate_factor,
+            duration_factor: args.load.duration_factor,
+            more,
+        }
+    }
+}
+
+fn remove_everybody(stack: &Running) -> anyhow::Result<()> {
+    let mut client =
+        postgres::Client::connect(&stack.database, postgres::NoTls).context("connecting to the database")?;
+    client.batch_execute("TRUNCATE users; CHECKPOINT").context("removing the people from before")
+}
+
+/// Every user on its way needs a socket. Where the limit cannot be raised, the run says when it was too low.
+fn allow_many_sockets() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+/// The driver stands for other machines, which would not wait for a processor that the server holds. It is a wish: only
+/// root is granted it.
+fn go_first() {
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
+}
+
+/// Becomes true at Ctrl-C or SIGTERM; a second one ends the program at once.
+fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGINT, consts::SIGTERM] {
+        flag::register_conditional_shutdown(signal, Exit::Failed as i32, Arc::clone(&stop))
+            .context("handling signals")?;
+        flag::register(signal, Arc::clone(&stop)).context("handling signals")?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,302 @@
+//! `arena fight`: a whole bout, from a machine with nothing on it to the verdict.
+
+mod database;
+pub mod verdict;
+mod warmup;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use crate::commands::stack::Which;
+use crate::exit::{self, Exit};
+use crate::load::gatling::{self, Outcome};
+use crate::load::payloads::{self, Files};
+use crate::load::vocabulary::Vocabulary;
+use crate::observe::Observer;
+use crate::read::report;
+use crate::record::history;
+use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
+use crate::stack::machine;
+use crate::stack::ports::SoonFree;
+use crate::stack::prerequisites::{self, Install, Tool};
+use crate::stack::{Engine, Running};
+use crate::terminal;
+use crate::workspace::Workspace;
+use database::Database;
+
+/// Arguments of `arena fight`.
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub struct FightArgs {
+    #[command(flatten)]
+    which: Which,
+    /// In which words the API is spoken to.
+    #[arg(long, value_enum, default_value_t)]
+    vocabulary: Vocabulary,
+    /// Multiply every arrival rate.
+    #[arg(long, default_value_t = 1.0, value_parser = factor)]
+    rate_factor: f64,
+    /// Multiply every duration.
+    #[arg(long, default_value_t = 1.0, value_parser = factor)]
+    duration_factor: f64,
+    /// A bout of 20 seconds instead of 205: the same as --duration-factor 0.1.
+    #[arg(long, conflicts_with = "duration_factor")]
+    quick: bool,
+    /// Another Gatling simulation: a Scala file, or the name of a class in gatling/. The event's own runs unmodified,
+    /// against port 9999 and with --vocabulary pessoas.
+    #[arg(long, value_name = "FILE|CLASS")]
+    simulation: Option<PathBuf>,
+    /// Payloads from this TSV file instead of generated ones.
+    #[arg(long, value_name = "FILE", requires = "terms")]
+    payloads: Option<PathBuf>,
+    /// Search terms from this TSV file instead of generated ones.
+    #[arg(long, value_name = "FILE", requires = "payloads")]
+    terms: Option<PathBuf>,
+    /// What the generated payloads come from.
+    #[arg(long, default_value_t = payloads::SEED)]
+    seed: u64,
+    /// A name for the run, for reports and comparisons.
+    #[arg(long)]
+    label: Option<String>,
+    /// Print the run as one JSON document instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Do not hold the services to the limits of docker-compose.yml.
+    #[arg(long)]
+    no_limits: bool,
+    /// Do not install what is missing, only list it.
+    #[arg(long)]
+    no_install: bool,
+    /// Leave the stack and its people there after the bout; `cargo arena down` ends it.
+    #[arg(long)]
+    keep_running: bool,
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if factor > 0.0 && factor <= 1000.0 => Ok(factor),
+        _ => Err("want a number above 0 and up to 1000".into()),
+    }
+}
+
+impl FightArgs {
+    fn duration_factor(&self) -> f64 {
+        if self.quick { 0.1 } else { self.duration_factor }
+    }
+
+    /// What the command line alone tells to be wrong.
+    fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        self.which.check(workspace, !self.no_limits)?;
+        gatling::check(self.simulation.as_deref())?;
+        // Any other simulation brings its own rates and durations.
+        let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;
+        ensure!(
+            unchanged || gatling::is_ours(self.simulation.as_deref()),
+            "only Peleja's own simulation takes --rate-factor, --duration-factor and --quick"
+        );
+        let Some((file, terms)) = self.payloads.as_ref().zip(self.terms.as_ref()) else { return Ok(()) };
+        std::fs::File::open(terms).with_context(|| format!("cannot read {}", terms.display()))?;
+        let spoken = payloads::vocabulary(file)?.name();
+        let asked = self.vocabulary.name();
+        ensure!(spoken == asked, "{} is in the words of --vocabulary {spoken}, not {asked}", file.display());
+        Ok(())
+    }
+}
+
+/// Fights a bout. [`Exit::Good`] only if no request failed and exactly the people of the ceiling are stored.
+///
+/// # Errors
+///
+/// If there was no bout to judge.
+pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
+    let workspace = Workspace::find()?;
+    if exit::accept(arguments.check(&workspace)).is_none() {
+        return Ok(Exit::Usage);
+    }
+    let interrupted = exit::interruption()?;
+    ensure!(
+        arguments.which.running(&workspace)?.is_none(),
+        "a stack runs already, and a bout wants one of its own; `cargo arena down` ends it"
+    );
+
+    arguments.which.check_machine()?;
+    let mut tools = vec![Tool::Jdk, Tool::Maven];
+    if arguments.which.engine == Engine::Native {
+        tools.extend([Tool::Postgres, Tool::Nginx]);
+    }
+    prerequisites::ensure(&tools, Install::unless(arguments.no_install))?;
+    eprintln!("arena: building the load test and the contender");
+    let simulation = gatling::prepare(&workspace, arguments.simulation.as_deref(), &interrupted)?;
+    let files = files(arguments, &workspace)?;
+
+    exit::fail_if_interrupted()?;
+    eprintln!("arena: starting the stack ({})", arguments.which.engine.name());
+    let guard = Guard::new(arguments, &workspace);
+    let running = guard.up()?;
+    let _ports = (arguments.which.engine == Engine::Docker).then(SoonFree::until_dropped);
+    let mut database = Database::connect(&running.database)?;
+    let strangers = database.people()?;
+    if strangers > 0 {
+        guard.keep_people();
+        bail!("{strangers} people are stored from before; `cargo arena down` removes them, or give another --data");
+    }
+    exit::fail_if_interrupted()?;
+    eprintln!("arena: warming up");
+    warmup::warm_up(&running.url, arguments.vocabulary, &mut database)?;
+    let durability = database.durability(running.database_folder.as_deref())?;
+
+    exit::fail_if_interrupted()?;
+    let id = history::new_id("fight");
+    let settings = gatling::Settings {
+        base_url: running.url.clone(),
+        vocabulary: arguments.vocabulary.name().to_owned(),
+        payloads: files.payloads.clone(),
+        search_terms: files.terms.clone(),
+        rate_factor: arguments.rate_factor,
+        duration_factor: arguments.duration_factor(),
+        results: workspace.path("runs").join(&id),
+        html_report: true,
+    };
+    let bout = Bout { arguments, workspace: &workspace, running: &running, files: &files, id, durability };
+    let run = bout.fight(&mut database, || gatling::run(&simulation, &settings, &interrupted))?;
+    drop(guard);
+    bout.publish(&run)
+}
+
+/// What is known before the first request.
+struct Bout<'a> {
+    arguments: &'a FightArgs,
+    workspace: &'a Workspace,
+    running: &'a Running,
+    files: &'a Files,
+    id: String,
+    durability: Durability,
+}
+
+impl Bout<'_> {
+    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<Run> {
+        let syncs_before = database.wal_syncs();
+        let observer = Observer::start(self.running.observe.clone())?;
+        let outcome = load();
+        let observed = observer.stop();
+        let outcome = outcome?;
+        // Gatling starts long before its first request, and writes reports long after the last: neither is the bout.
+        let (services, service_series) = observed.during(outcome.started, outcome.seconds);
+        let syncs_after = database.wal_syncs();
+        let durability = Durability {
+            wal_syncs: syncs_before.zip(syncs_after).map(|(before, after)| after.saturating_sub(before)),
+            ..self.durability.clone()
+        };
+
+        let sent = |kind: &str| outcome.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
+        let people = People {
+            stored: database.people()?,
+            ceiling: payloads::ceiling(&self.files.payloads, sent("create"))?,
+            // Whoever saw a 201 fetched, and nobody else did.
+            acknowledged: Some(sent("fetch")),
+        };
+        let mut series = outcome.series;
+        series.services = service_series;
+        let verdict = verdict::judge(&outcome.requests, &outcome.errors, &people, &durability);
+        let mut versions = machine::versions(self.running);
+        versions.insert("gatling".into(), outcome.version);
+        versions.insert("postgresql".into(), database.version()?);
+        Ok(Run {
+            schema: SCHEMA,
+            id: self.id.clone(),
+            driver: Driver::Gatling,
+            label: self.arguments.label.clone(),
+            started: outcome.started.to_string(),
+            seconds: outcome.seconds,
+            commit: self.workspace.commit(),
+            settings: self.settings(&outcome.simulation),
+            budget: self.running.limits.clone(),
+            versions,
+            machine: machine::describe(self.running.cgroup),
+            verdict,
+            people: Some(people),
+            requests: outcome.requests,
+            services,
+            durability: Some(durability),
+            generator: None,
+            steps: Vec::new(),
+            series,
+        })
+    }
+
+    fn settings(&self, simulation: &str) -> Settings {
+        let mut more = std::collections::BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
+        match &self.arguments.payloads {
+            Some(file) => more.insert("payloads".into(), file.display().to_string()),
+            None => more.insert("seed".into(), self.arguments.seed.to_string()),
+        };
+        more.extend(self.running.overlay_setting());
+        Settings {
+            engine: self.running.engine.name().to_owned(),
+            vocabulary: self.arguments.vocabulary.name().to_owned(),
+            profile: "event".to_owned(),
+            target: self.running.url.clone(),
+            rate_factor: self.arguments.rate_factor,
+            duration_factor: self.arguments.duration_factor(),
+            more,
+        }
+    }
+
+    /// Keeps the run, makes its page and prints the verdict.
+    fn publish(&self, run: &Run) -> anyhow::Result<Exit> {
+        let document = history::save(run)?;
+        let page = document.with_extension("html");
+        report::write(std::slice::from_ref(run), &page)?;
+        if self.arguments.json {
+            terminal::print_json(run)?;
+        } else {
+            terminal::print(&format!("\n{}\n", verdict::table(run)))?;
+        }
+        eprintln!("arena: report    {}", page.display());
+        eprintln!("arena: document  {}", document.display());
+        eprintln!("arena: Gatling   {}", self.workspace.path("runs").join(&self.id).display());
+        Ok(verdict::exit(run.verdict.outcome))
+    }
+}
+
+fn files(arguments: &FightArgs, workspace: &Workspace) -> anyhow::Result<Files> {
+    if let Some((payloads, terms)) = arguments.payloads.clone().zip(arguments.terms.clone()) {
+        return Ok(Files { payloads, terms });
+    }
+    payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary, payloads::ROWS, arguments.seed)
+}
+
+/// Ends the stack however the bout ends.
+struct Guard<'a> {
+    arguments: &'a FightArgs,
+    workspace: &'a Workspace,
+    erase: std::cell::Cell<bool>,
+}
+
+impl<'a> Guard<'a> {
+    fn new(arguments: &'a FightArgs, workspace: &'a Workspace) -> Self {
+        Self { arguments, workspace, erase: true.into() }
+    }
+
+    fn up(&self) -> anyhow::Result<Running> {
+        let install = Install::unless(self.arguments.no_install);
+        self.arguments.which.up(self.workspace, !self.arguments.no_limits, install)
+    }
+
+    fn keep_people(&self) {
+        self.erase.set(false);
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.arguments.keep_running {
+            return;
+        }
+        if let Err(error) = self.arguments.which.down(self.workspace, self.erase.get()) {
+            eprintln!("arena: ending the stack: {error:#}");
+        }
+    }
+}

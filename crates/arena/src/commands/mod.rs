@@ -1,0 +1,12 @@
+//! What a person types, and what drives a run.
+//!
+//! Each command is a module with its arguments (`Args`) and a `run` function; those that read runs are in [`crate::read`].
+
+pub mod analyze;
+pub mod bench;
+pub mod check;
+pub mod experiment;
+pub mod fight;
+pub mod stack;
+pub mod stress;
+pub mod trial;

@@ -1,0 +1,7 @@
+//! What is sent, and what sends it.
+
+pub mod base_url;
+pub(crate) mod driver;
+pub mod gatling;
+pub mod payloads;
+pub mod vocabulary;

@@ -1,0 +1,4 @@
+//! What `arena history` shows.
+
+pub mod list;
+pub mod plot;

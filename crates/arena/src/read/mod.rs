@@ -1,0 +1,6 @@
+//! What is shown of runs that are over.
+
+pub mod compare;
+pub mod costs;
+pub mod history;
+pub mod report;

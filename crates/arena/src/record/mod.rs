@@ -1,0 +1,8 @@
+//! What is kept of a run, and how it is found again.
+
+pub mod gatling_log;
+pub mod histogram;
+pub mod history;
+pub mod metric;
+pub mod run;
+pub mod threshold;
