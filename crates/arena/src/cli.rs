@@ -17,8 +17,8 @@ use crate::commands::trial;
 use crate::exit::Exit;
 use crate::load::payloads;
 use crate::read::compare;
+use crate::read::history;
 use crate::read::report;
-use crate::record::history;
 
 #[derive(Parser)]
 #[command(name = "cargo arena", bin_name = "cargo arena", version, about)]

@@ -319,7 +319,7 @@ fn a_checkout_that_kept_no_run_yet_can_make_a_page_of_gatlings_results() {
     let runs = directory.path().join("runs");
     let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
     command
-        .args(["report", concat!(env!("CARGO_MANIFEST_DIR"), "/src/load/gatling/testdata")])
+        .args(["report", concat!(env!("CARGO_MANIFEST_DIR"), "/src/record/gatling_log/testdata")])
         .env("ARENA_RUNS", &runs);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -332,7 +332,7 @@ fn a_directory_of_gatlings_results_makes_a_page() {
     let results = directory.path().join("bout-1");
     fs::create_dir(&results).unwrap();
     fs::copy(
-        concat!(env!("CARGO_MANIFEST_DIR"), "/src/load/gatling/testdata/simulation.log"),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/src/record/gatling_log/testdata/simulation.log"),
         results.join("simulation.log"),
     )
     .unwrap();

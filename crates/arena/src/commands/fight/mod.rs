@@ -11,11 +11,12 @@ use clap::Args;
 
 use crate::commands::stack::Which;
 use crate::exit::{self, Exit};
-use crate::load::gatling::{self, Outcome};
+use crate::load::gatling;
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
 use crate::observe::Observer;
 use crate::read::report;
+use crate::record::gatling_log::results::Results;
 use crate::record::history;
 use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
 use crate::stack::machine;
@@ -176,48 +177,48 @@ struct Bout<'a> {
 }
 
 impl Bout<'_> {
-    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Outcome>) -> anyhow::Result<Run> {
+    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Results>) -> anyhow::Result<Run> {
         let syncs_before = database.wal_syncs();
         let observer = Observer::start(self.running.observe.clone())?;
-        let outcome = load();
+        let results = load();
         let observed = observer.stop();
-        let outcome = outcome?;
+        let results = results?;
         // Gatling starts long before its first request, and writes reports long after the last: neither is the bout.
-        let (services, service_series) = observed.during(outcome.started, outcome.seconds);
+        let (services, service_series) = observed.during(results.started, results.seconds);
         let syncs_after = database.wal_syncs();
         let durability = Durability {
             wal_syncs: syncs_before.zip(syncs_after).map(|(before, after)| after.saturating_sub(before)),
             ..self.durability.clone()
         };
 
-        let sent = |kind: &str| outcome.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
+        let sent = |kind: &str| results.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
         let people = People {
             stored: database.people()?,
             ceiling: payloads::ceiling(&self.files.payloads, sent("create"))?,
             // Whoever saw a 201 fetched, and nobody else did.
             acknowledged: Some(sent("fetch")),
         };
-        let mut series = outcome.series;
+        let mut series = results.series;
         series.services = service_series;
-        let verdict = verdict::judge(&outcome.requests, &outcome.errors, &people, &durability);
+        let verdict = verdict::judge(&results.requests, &results.errors, &people, &durability);
         let mut versions = machine::versions(self.running);
-        versions.insert("gatling".into(), outcome.version);
+        versions.insert("gatling".into(), results.version);
         versions.insert("postgresql".into(), database.version()?);
         Ok(Run {
             schema: SCHEMA,
             id: self.id.clone(),
             driver: Driver::Gatling,
             label: self.arguments.label.clone(),
-            started: outcome.started.to_string(),
-            seconds: outcome.seconds,
+            started: results.started.to_string(),
+            seconds: results.seconds,
             commit: self.workspace.commit(),
-            settings: self.settings(&outcome.simulation),
+            settings: self.settings(&results.simulation),
             budget: self.running.limits.clone(),
             versions,
             machine: machine::describe(self.running.cgroup),
             verdict,
             people: Some(people),
-            requests: outcome.requests,
+            requests: results.requests,
             services,
             durability: Some(durability),
             generator: None,

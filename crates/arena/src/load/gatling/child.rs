@@ -63,3 +63,47 @@ pub(super) fn last_words(output: &str) -> String {
     let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty() && !is_frame(line)).collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_process_and_its_children_end_when_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let pids = directory.path().join("pids");
+        let script = format!("sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait", pids.display());
+        let process = Process::spawn(Command::new("sh").args(["-c", &script])).unwrap();
+        let text = loop {
+            match fs::read_to_string(&pids) {
+                Ok(text) => break text,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        drop(process);
+        for pid in text.split_whitespace() {
+            while is_running(pid) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn is_running(pid: &str) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    #[test]
+    fn an_interrupted_wait_is_an_error() {
+        let process = Process::spawn(Command::new("sleep").arg("600")).unwrap();
+        let error = process.wait(&AtomicBool::new(true), || ()).unwrap_err();
+        assert_eq!(error.to_string(), "interrupted");
+    }
+
+    #[test]
+    fn a_process_that_ends_gives_its_status() {
+        let process = Process::spawn(Command::new("sh").args(["-c", "exit 7"])).unwrap();
+        assert_eq!(process.wait(&AtomicBool::new(false), || ()).unwrap().code(), Some(7));
+    }
+}

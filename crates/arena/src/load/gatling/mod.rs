@@ -1,4 +1,5 @@
-//! Gatling, the event's load generator: builds a simulation, runs it, and reads what it leaves behind.
+//! Gatling, the event's load generator: builds a simulation, runs it, and shows how it goes. What it leaves behind is read
+//! in [`crate::record::gatling_log`].
 //!
 //! How Gatling is built and with which options Java runs stands in `gatling/run.sh` alone, which people can also use
 //! without the arena.
@@ -7,9 +8,6 @@ mod child;
 mod prepare;
 mod progress;
 mod simulate;
-#[cfg(test)]
-mod tests;
 
-pub use crate::record::gatling_log::results::{Outcome, read_results};
 pub use prepare::{Prepared, check, is_ours, prepare};
 pub use simulate::{Settings, run};

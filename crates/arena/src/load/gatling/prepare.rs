@@ -134,7 +134,7 @@ fn source(file: &Path) -> anyhow::Result<(String, String)> {
 }
 
 /// The class in a Scala source that extends `Simulation`, with its package.
-pub(super) fn simulation_class(source: &str) -> anyhow::Result<String> {
+fn simulation_class(source: &str) -> anyhow::Result<String> {
     let code = without_comments(source);
     let words: Vec<&str> =
         code.split(|c: char| !(c.is_alphanumeric() || "_.$".contains(c))).filter(|word| !word.is_empty()).collect();
@@ -160,8 +160,42 @@ fn without_comments(source: &str) -> String {
 }
 
 /// The compiler's errors out of Maven's log, or the end of the log where there are none.
-pub(super) fn complaints(log: &str) -> String {
+fn complaints(log: &str) -> String {
     let is_error = |line: &&str| line.starts_with("[ERROR]") && line.contains("error:");
     let errors: Vec<&str> = log.lines().filter(is_error).take(10).collect();
     if errors.is_empty() { last_words(log) } else { errors.join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_a_simulation_is_found_with_its_package() {
+        let named = |source| simulation_class(source).unwrap();
+        assert_eq!(named("class A\n  extends Simulation {\n}"), "A");
+        assert_eq!(
+            named("package a.b\nimport x.Simulation\n/** one */ final class A extends Simulation{ val x = 1 }"),
+            "a.b.A"
+        );
+        assert_eq!(
+            named("// class Old extends Simulation\nclass New extends io.gatling.core.Predef.Simulation"),
+            "New"
+        );
+        assert_eq!(named("class Helper(a: Int)\nclass A extends Simulation"), "A");
+        assert_eq!(named("class A(x: Int = 1) extends Simulation with Other"), "A");
+        assert_eq!(named("/* a class that extends Simulation */ class A extends Simulation"), "A");
+        assert!(simulation_class("abstract class A extends Simulation").is_err());
+        assert!(simulation_class("class A extends B").is_err());
+        assert!(simulation_class("class A extends Simulation\nclass B extends Simulation").is_err());
+    }
+
+    #[test]
+    fn a_failed_build_shows_the_compilers_words_or_the_end() {
+        assert_eq!(
+            complaints("[INFO] a\n[ERROR] A.scala:8: error: type mismatch\n\tat B\n"),
+            "[ERROR] A.scala:8: error: type mismatch"
+        );
+        assert_eq!(complaints("gatling/run.sh: 44: mvn: not found\n"), "gatling/run.sh: 44: mvn: not found");
+    }
 }

@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn read(&mut self) {
+    fn read(&mut self) {
         if self.log.is_none() {
             self.log = log_in(&self.results).ok().and_then(|log| File::open(log).ok());
         }
@@ -86,7 +86,7 @@ impl Progress {
     }
 
     /// The status at a time in milliseconds since 1970.
-    pub(super) fn line(&self, now: u64) -> String {
+    fn line(&self, now: u64) -> String {
         let Some(started) = self.tally.started else {
             return "gatling starts".to_owned();
         };
@@ -128,5 +128,32 @@ impl Tally {
             }
             Record::Run { .. } | Record::Error { .. } | Record::Other => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::record::gatling_log::SAMPLE;
+
+    #[test]
+    fn progress_follows_a_log_that_grows_in_the_middle_of_lines() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut progress = Progress::new(parent.path(), None);
+        progress.read();
+        assert_eq!(progress.line(0), "gatling starts");
+
+        fs::create_dir(parent.path().join("tiny")).unwrap();
+        let mut log = fs::File::create(parent.path().join("tiny/simulation.log")).unwrap();
+        for piece in SAMPLE.as_bytes().chunks(100) {
+            log.write_all(piece).unwrap();
+            progress.read();
+        }
+        assert_eq!(
+            progress.line(1795234739430),
+            "  2 s  0 users active  create 16  fetch 13  in group 2  invalid-search 8  não mapeado 2  search 8  failed 11"
+        );
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use super::child::{Process, last_words};
 use super::prepare::Prepared;
 use super::progress::Progress;
-use crate::record::gatling_log::results::{Outcome, log_in, read_results};
+use crate::record::gatling_log::results::{Results, log_in, read_results};
 
 /// Seconds from the first user to the last at a duration factor of 1.
 const PROFILE_SECONDS: f64 = 205.0;
@@ -45,7 +45,7 @@ pub struct Settings {
 ///
 /// A file that is not there, Gatling not to be started, Gatling ended by an error or without results, `interrupted`
 /// become true. Gatling's end is in the message, and the path of its whole output.
-pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -> anyhow::Result<Outcome> {
+pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -> anyhow::Result<Results> {
     let results = fresh_directory(&settings.results)?;
     let resources = resources(settings, &results)?;
     let console = results.join("gatling.log");

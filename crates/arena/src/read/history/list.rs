@@ -10,7 +10,7 @@ use crate::terminal;
 const SCHEMA: u32 = 1;
 
 /// Prints the runs in the order given.
-pub fn print(runs: &[Run], json: bool) -> anyhow::Result<()> {
+pub(super) fn print(runs: &[Run], json: bool) -> anyhow::Result<()> {
     let lines = runs.iter().map(Line::of).collect::<anyhow::Result<Vec<Line>>>()?;
     if json {
         return terminal::print_json(&List { schema: SCHEMA, runs: lines });
@@ -99,7 +99,7 @@ impl<'run> Line<'run> {
 }
 
 /// The first seven digits of a commit, still marked where the tree differed.
-pub fn short_commit(commit: Option<&str>) -> String {
+pub(super) fn short_commit(commit: Option<&str>) -> String {
     let Some(commit) = commit else { return dash() };
     let (hash, dirty) = commit.strip_suffix("-dirty").map_or((commit, ""), |hash| (hash, "-dirty"));
     let short: String = hash.chars().take(7).collect();

@@ -14,7 +14,7 @@ const SCHEMA: u32 = 1;
 const NARROWEST: usize = 10;
 
 /// Prints `metric` of each run in the order given.
-pub fn print(metric: &Metric, runs: &[Run], json: bool) -> anyhow::Result<()> {
+pub(super) fn print(metric: &Metric, runs: &[Run], json: bool) -> anyhow::Result<()> {
     if json {
         return terminal::print_json(&Plot::of(metric, runs));
     }

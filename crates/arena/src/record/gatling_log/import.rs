@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::load::gatling;
+use super::results::read_results;
 use crate::record::run::{Driver, Machine, Outcome, Run, SCHEMA, Settings, Verdict};
 
 /// What stands for the vocabulary, as results do not tell it.
@@ -11,9 +11,9 @@ const UNKNOWN: &str = "unknown";
 /// Reads a results directory of Gatling.
 ///
 /// # Errors
-/// As [`gatling::read_results`].
+/// As [`read_results`].
 pub fn read(directory: &Path) -> anyhow::Result<Run> {
-    let results = gatling::read_results(directory)?;
+    let results = read_results(directory)?;
     let name =
         results.directory.file_name().map_or_else(|| results.simulation.clone().into(), |name| name.to_string_lossy());
     let mut reasons: Vec<String> = results

@@ -21,9 +21,9 @@ const LOG: &str = "simulation.log";
 /// A guard against a log with a broken time stamp: every second of a run takes memory.
 const LONGEST_RUN_MS: u64 = 7 * 24 * 3600 * 1000;
 
-/// The outcome of a Gatling run.
+/// What Gatling says of a run.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Results {
     /// The results directory, with `simulation.log` and, where it was made, Gatling's own report `index.html`.
     pub directory: PathBuf,
     /// Class of the simulation.
@@ -47,13 +47,13 @@ pub struct Outcome {
 /// # Errors
 ///
 /// No such file, more than one, a log that no text format of Gatling (3.4 to 3.11) fits, or one without requests.
-pub fn read_results(directory: &Path) -> anyhow::Result<Outcome> {
+pub fn read_results(directory: &Path) -> anyhow::Result<Results> {
     let log = log_in(directory)?;
     let in_log = || format!("cannot read {}", log.display());
     let header = Header::read(&log).with_context(in_log)?;
     let mut tally = Tally::new(header.start);
     for_each_line(&mut open(&log)?, |line| tally.add(&Record::parse(line)?)).with_context(in_log)?;
-    Ok(Outcome {
+    Ok(Results {
         directory: log.parent().unwrap_or(directory).to_owned(),
         simulation: header.simulation,
         version: header.version,
