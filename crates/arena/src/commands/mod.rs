@@ -7,6 +7,7 @@ pub mod bench;
 pub mod check;
 pub mod experiment;
 pub mod fight;
+pub mod payloads;
 pub mod stack;
 pub mod stress;
 pub mod trial;

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (services, service_series) = observer.stop().whole();
     let driven = driven?;
 
-    let census = stage.count(&driven, feed.ceiling(worker.creates()))?;
+    let census = stage.count(&driven, &feed, worker.creates())?;
     let mut run = driven.document()?;
     run.id = history::new_id("bench");
     run.label = args.label.clone();
@@ -152,9 +152,10 @@ impl Stage {
         own.chain(args.observe.clone()).collect()
     }
 
-    fn count(&self, driven: &Driven, ceiling: u64) -> anyhow::Result<Option<Census>> {
-        let monitor = &driven.monitor;
-        self.before.map(|before| Census::take(&self.entry, before, monitor.acknowledged, ceiling)).transpose()
+    fn count(&self, driven: &Driven, feed: &Feed, creates: u64) -> anyhow::Result<Option<Census>> {
+        let acknowledged = driven.monitor.acknowledged;
+        let ceiling = |before| feed.ceiling().of_run(before, creates, acknowledged);
+        self.before.map(|before| Census::take(&self.entry, before, acknowledged, ceiling(before))).transpose()
     }
 
     /// Limits of the stack, and of what else is observed.

@@ -24,8 +24,7 @@ const BETWEEN_COUNTS: Duration = Duration::from_millis(200);
 pub struct Census {
     /// People before the run.
     pub before: u64,
-    /// The score, without those who were there before. Where there were any, nobody can tell the ceiling, and it is
-    /// what the server said it stored.
+    /// The score, without those who were there before.
     pub people: People,
     /// Whether the count was right at once.
     pub settled_at_once: bool,
@@ -48,7 +47,6 @@ impl Census {
             settled_at_once = false;
             std::thread::sleep(BETWEEN_COUNTS);
         };
-        let ceiling = if before == 0 { ceiling } else { acknowledged };
         Ok(Self { before, people: People { stored, ceiling, acknowledged: Some(acknowledged) }, settled_at_once })
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::checks::{Person, Term};
-use crate::load::payloads::Oracle;
+use crate::load::payloads::{Ceiling, Oracle};
 use crate::load::vocabulary::Vocabulary;
 
 /// What a correct server answers to a row.
@@ -28,6 +28,7 @@ pub enum Expected {
 pub struct Feed {
     text: Vec<u8>,
     rows: Vec<Row>,
+    ceiling: Ceiling,
     terms: Vec<(String, Term)>,
 }
 
@@ -35,8 +36,6 @@ pub struct Feed {
 struct Row {
     range: Range<usize>,
     expected: Expected,
-    /// Whether the row brings a nickname that no row before it brought to a correct server.
-    adds: bool,
 }
 
 impl Feed {
@@ -48,7 +47,8 @@ impl Feed {
     pub fn load(payloads: &Path, terms: &Path, vocabulary: Vocabulary) -> anyhow::Result<Self> {
         let text = fs::read(payloads).with_context(|| format!("cannot read {}", payloads.display()))?;
         let rows = lines(&text, "payload").with_context(|| format!("{} is no file of payloads", payloads.display()))?;
-        let rows = judge(&text, rows, vocabulary);
+        let ceiling = Ceiling::of_rows(rows.iter().map(|row| &text[row.clone()]), vocabulary);
+        let rows = expectations(&text, rows, vocabulary);
         let term_text = fs::read(terms).with_context(|| format!("cannot read {}", terms.display()))?;
         let ranges =
             lines(&term_text, "t").with_context(|| format!("{} is no file of search terms", terms.display()))?;
@@ -56,7 +56,7 @@ impl Feed {
             let term = String::from_utf8_lossy(&term_text[range]);
             (form_encoded(&term), Term::new(&term))
         };
-        Ok(Self { terms: ranges.into_iter().map(term).collect(), rows, text })
+        Ok(Self { terms: ranges.into_iter().map(term).collect(), rows, ceiling, text })
     }
 
     /// The body that the given create sends, counted from 0.
@@ -82,10 +82,9 @@ impl Feed {
         &self.terms[index(search, self.terms.len())].1
     }
 
-    /// How many people a correct server that began without any holds after that many creates.
-    pub fn ceiling(&self, creates: u64) -> u64 {
-        let sent = usize::try_from(creates).unwrap_or(usize::MAX);
-        self.rows.iter().take(sent).filter(|row| row.adds).count() as u64
+    /// How many people a correct server holds after some of the creates.
+    pub fn ceiling(&self) -> &Ceiling {
+        &self.ceiling
     }
 
     fn row(&self, create: u64) -> &Row {
@@ -116,7 +115,8 @@ fn lines(text: &[u8], header: &str) -> anyhow::Result<Vec<Range<usize>>> {
     Ok(lines)
 }
 
-fn judge(text: &[u8], ranges: Vec<Range<usize>>, vocabulary: Vocabulary) -> Vec<Row> {
+/// What each row must get, alone and among the others.
+fn expectations(text: &[u8], ranges: Vec<Range<usize>>, vocabulary: Vocabulary) -> Vec<Row> {
     let alone = |range: &Range<usize>| Oracle::new(vocabulary).create(&text[range.clone()]);
     let statuses: Vec<u16> = ranges.iter().map(alone).collect();
     let nickname =
@@ -126,16 +126,14 @@ fn judge(text: &[u8], ranges: Vec<Range<usize>>, vocabulary: Vocabulary) -> Vec<
     for name in valid.filter_map(|(range, _)| nickname(range)) {
         *bearers.entry(name).or_default() += 1;
     }
-    let mut everyone = Oracle::new(vocabulary);
     let row = |(range, status): (Range<usize>, u16)| {
-        let adds = everyone.create(&text[range.clone()]) == 201;
         let unique = || nickname(&range).is_some_and(|name| bearers.get(&name) == Some(&1));
         let expected = match status {
             201 if unique() => Expected::Created,
             201 => Expected::CreatedOrTaken,
             status => Expected::Refused(status),
         };
-        Row { range, expected, adds }
+        Row { range, expected }
     };
     ranges.into_iter().zip(statuses).map(row).collect()
 }
@@ -166,8 +164,9 @@ mod tests {
     fn feed(rows: &[String]) -> Feed {
         let text = format!("payload\r\n{}\n\n", rows.join("\n"));
         let ranges = lines(text.as_bytes(), "payload").unwrap();
-        let rows = judge(text.as_bytes(), ranges, Vocabulary::Users);
-        Feed { text: text.into_bytes(), rows, terms: vec![] }
+        let ceiling = Ceiling::of_rows(rows, Vocabulary::Users);
+        let rows = expectations(text.as_bytes(), ranges, Vocabulary::Users);
+        Feed { text: text.into_bytes(), rows, ceiling, terms: vec![] }
     }
 
     #[test]
@@ -180,7 +179,7 @@ mod tests {
         let either = Expected::CreatedOrTaken;
         assert_eq!(expected, [either, Expected::Refused(400), Expected::Created, either, Expected::Refused(422)]);
         assert_eq!(feed.expected(7), either);
-        assert_eq!([0, 1, 2, 3, 4, 5, 100].map(|creates| feed.ceiling(creates)), [0, 1, 1, 2, 2, 2, 2]);
+        assert_eq!([0, 1, 2, 3, 4, 5, 100].map(|creates| feed.ceiling().after(creates)), [0, 1, 1, 2, 2, 2, 2]);
     }
 
     #[test]

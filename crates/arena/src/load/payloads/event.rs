@@ -9,6 +9,15 @@
 use crate::load::payloads::random::Random;
 use crate::load::vocabulary::Vocabulary;
 
+/// Rows of a payload file in the event.
+pub const ROWS: u64 = 100_000;
+/// Rows of a file of search terms in the event.
+pub const TERMS: u64 = 5_000;
+/// Creates that the event's simulation sends.
+pub const EVENT_CREATES: u64 = 54_635;
+/// The first seed whose ceiling after [`EVENT_CREATES`] rows is 46,576, that of the event's own file.
+pub const SEED: u64 = 233;
+
 const TERMS_STREAM: u64 = 0x0074_6572_6d73;
 
 const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";

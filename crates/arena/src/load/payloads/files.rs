@@ -11,8 +11,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::oracle::{Oracle, vocabulary_of};
-use super::{TERMS, hard_cases, people, terms};
+use super::event::{TERMS, people, terms};
+use super::hard::hard_cases;
+use super::oracle::vocabulary_of;
 use crate::load::vocabulary::Vocabulary;
 
 const PAYLOADS_HEADER: &str = "payload";
@@ -68,22 +69,6 @@ pub fn ensure(dir: &Path, vocabulary: Vocabulary, rows: u64, seed: u64) -> Resul
     Ok(files)
 }
 
-/// How many people a correct server holds after the first `rows_sent` rows of a payload file of either vocabulary were
-/// sent in order, starting over at the end: the distinct nicknames among the valid ones.
-///
-/// # Errors
-/// The file cannot be read or is not a payload file.
-pub fn ceiling(path: &Path, rows_sent: u64) -> Result<u64> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (vocabulary, rows) = rows(path, &text)?;
-    let mut oracle = Oracle::new(vocabulary);
-    // Rows that come round again find their nickname taken, or are as invalid as before.
-    for row in rows.take(usize::try_from(rows_sent).unwrap_or(usize::MAX)) {
-        oracle.create(row);
-    }
-    Ok(oracle.people())
-}
-
 /// In which words a payload file speaks of people.
 ///
 /// # Errors
@@ -93,7 +78,8 @@ pub fn vocabulary(path: &Path) -> Result<Vocabulary> {
     Ok(rows(path, &text)?.0)
 }
 
-fn rows<'a>(path: &Path, text: &'a [u8]) -> Result<(Vocabulary, impl Iterator<Item = &'a [u8]> + Clone)> {
+/// The rows of a payload file, and in which words they speak.
+pub(super) fn rows<'a>(path: &Path, text: &'a [u8]) -> Result<(Vocabulary, impl Iterator<Item = &'a [u8]> + Clone)> {
     let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     if lines.next() != Some(PAYLOADS_HEADER.as_bytes()) {
         bail!("{} is not a payload file: its first line is not `{PAYLOADS_HEADER}`", path.display());
@@ -106,13 +92,10 @@ fn rows<'a>(path: &Path, text: &'a [u8]) -> Result<(Vocabulary, impl Iterator<It
 }
 
 /// Writes the payloads and the search terms that `seed` stands for, replacing what is there.
-pub(super) fn write_event(
-    dir: &Path,
-    vocabulary: Vocabulary,
-    rows: u64,
-    term_rows: u64,
-    seed: u64,
-) -> Result<Vec<Written>> {
+///
+/// # Errors
+/// The directory or a file cannot be written.
+pub fn write_event(dir: &Path, vocabulary: Vocabulary, rows: u64, term_rows: u64, seed: u64) -> Result<Vec<Written>> {
     let files = Files::at(dir, vocabulary);
     Ok(vec![
         write(&files.payloads, payload_lines(vocabulary, rows, seed))?,
@@ -121,7 +104,10 @@ pub(super) fn write_event(
 }
 
 /// Writes the hard cases that `seed` stands for, replacing what is there.
-pub(super) fn write_hard(dir: &Path, vocabulary: Vocabulary, rows: u64, seed: u64) -> Result<Written> {
+///
+/// # Errors
+/// The directory or the file cannot be written.
+pub fn write_hard(dir: &Path, vocabulary: Vocabulary, rows: u64, seed: u64) -> Result<Written> {
     let path = dir.join(format!("{}-hard.tsv", vocabulary.name()));
     let lines = hard_cases(vocabulary, seed).map(|case| {
         let payload = BASE64_STANDARD.encode(&case.body);
