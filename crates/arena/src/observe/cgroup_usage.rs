@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::account::Reading;
-use super::target::Roots;
+use super::roots::Roots;
 
 /// The controllers whose version 1 directories hold something to read.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "blkio"];

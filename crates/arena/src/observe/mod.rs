@@ -6,6 +6,7 @@
 mod account;
 mod cgroup_usage;
 mod process_usage;
+mod roots;
 mod target;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use jiff::Timestamp;
 
 use crate::record::run::{Cost, Limit, ServiceSeries};
 use account::Account;
+pub use roots::Roots;
 use target::Source;
-pub use target::{Roots, Target, parse_named};
+pub use target::{Target, parse_named};
 
 /// Time between two samples.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::account::Reading;
-use super::target::Roots;
+use super::roots::Roots;
 
 /// A process and its descendants.
 ///

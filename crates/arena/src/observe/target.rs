@@ -1,7 +1,6 @@
-//! Which service to observe, and where the kernel keeps its accounts.
+//! Which service to observe, and from what.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -9,6 +8,7 @@ use anyhow::{Context, bail};
 use super::account::Reading;
 use super::cgroup_usage::{self, Groups};
 use super::process_usage::Tree;
+use super::roots::Roots;
 use crate::record::run::Limit;
 
 /// Something that can be observed.
@@ -65,21 +65,6 @@ pub fn parse_named(text: &str) -> Result<(String, Target), String> {
     match text.split_once('=') {
         Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.to_owned(), Target::parse(target))),
         _ => Err("expected NAME=PID, NAME=/CONTROL/GROUP or NAME=CONTAINER".into()),
-    }
-}
-
-/// Where the kernel's file systems are mounted; other places than the usual ones serve tests.
-#[derive(Clone, Debug)]
-pub struct Roots {
-    /// Usually `/sys/fs/cgroup`.
-    pub cgroup: PathBuf,
-    /// Usually `/proc`.
-    pub proc: PathBuf,
-}
-
-impl Default for Roots {
-    fn default() -> Self {
-        Self { cgroup: "/sys/fs/cgroup".into(), proc: "/proc".into() }
     }
 }
 

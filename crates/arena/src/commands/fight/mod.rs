@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::commands::stack::Which;
 use crate::exit::{self, Exit};
 use crate::load::gatling;
 use crate::load::payloads::{self, Files};
@@ -22,6 +21,7 @@ use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::{self, Install, Tool};
+use crate::stack::which::Which;
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
