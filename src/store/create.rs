@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::json::Stored;
-use crate::memory::Record;
 use crate::person::Person;
 
 use super::batch::Work;
@@ -45,22 +44,31 @@ pub struct NewPerson {
     dob: String,
     /// PostgreSQL's text form of an array: arrays of arrays of different lengths cannot be sent.
     stack: Option<String>,
-    /// What is remembered of the person once stored.
-    record: Record,
+    /// The same, to be remembered once stored.
+    elements: Option<Vec<String>>,
 }
 
 impl NewPerson {
     /// A person under a new id. To store the same person under the same id again changes nothing.
     pub fn new(id: Uuid, person: &Person<'_>) -> Self {
-        let stack = person.stack.as_deref().map(|stack| stack.iter().copied().map(Some).collect());
-        let stored = Stored { id, nickname: person.nickname, fullname: person.fullname, dob: person.dob, stack };
+        let owned = |stack: &[&str]| stack.iter().map(|element| (*element).to_owned()).collect();
         Self {
-            record: Record::new(&stored),
             id,
             nickname: person.nickname.to_owned(),
             fullname: person.fullname.to_owned(),
             dob: person.dob.to_owned(),
             stack: person.stack.as_deref().map(array_literal),
+            elements: person.stack.as_deref().map(owned),
+        }
+    }
+
+    fn stored(&self) -> Stored<'_> {
+        Stored {
+            id: self.id,
+            nickname: &self.nickname,
+            fullname: &self.fullname,
+            dob: &self.dob,
+            stack: self.elements.as_ref().map(|stack| stack.iter().map(|element| Some(element.as_str())).collect()),
         }
     }
 }
@@ -105,8 +113,8 @@ impl Work for Creates {
             Err(Error::Internal) if people.len() > 1 => self.store_each(&people).await,
             Err(error) => people.iter().map(|_| Err(error.clone())).collect(),
         };
-        let stored = people.into_iter().zip(&answers).filter(|(_, answer)| **answer == Ok(Created::Stored));
-        self.knowledge.add(era, stored.map(|(person, _)| person.record));
+        let stored = people.iter().zip(&answers).filter(|(_, answer)| **answer == Ok(Created::Stored));
+        self.knowledge.add(era, stored.map(|(person, _)| person.stored()));
         answers
     }
 }

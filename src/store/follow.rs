@@ -22,7 +22,7 @@ use crate::memory::Memory;
 
 use super::connection::{AnyConnection, Connections, PAUSE, describe, passes};
 use super::knowledge::Knowledge;
-use super::row::{columns, record};
+use super::row::{columns, person};
 
 /// One row at least, and the snapshot in each.
 const LOOK: &str = concat!(
@@ -113,9 +113,9 @@ impl Following {
         let snapshot = table.look(NOTHING_SEEN, |_, row| {
             // What is too large already is given up in the end, and must not grow on the way there.
             if self.knowledge.has_room(&memory)
-                && let Ok(person) = record(row, PERSON)
+                && let Ok(person) = person(row, PERSON)
             {
-                memory.add(person);
+                memory.add(&person);
             }
         });
         let snapshot = snapshot.await?;
@@ -167,10 +167,10 @@ impl Following {
 
     fn learn_one(&self, id: Uuid, row: &Row) {
         // Most are this instance's own.
-        if self.knowledge.look(|memory| memory.get(id).is_some()) == Some(false)
-            && let Ok(person) = record(row, PERSON)
+        if self.knowledge.look(|memory| memory.contains(id)) == Some(false)
+            && let Ok(person) = person(row, PERSON)
         {
-            self.knowledge.learn_one(person);
+            self.knowledge.learn_one(&person);
         }
     }
 }

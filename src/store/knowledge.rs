@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::memory::{Memory, Record};
+use crate::json::Stored;
+use crate::memory::Memory;
 
 /// Shared by the one who learns and those who ask.
 pub(super) struct Knowledge {
@@ -82,7 +83,7 @@ impl Knowledge {
     }
 
     /// Remembers one more, whom a look at the table has shown.
-    pub(super) fn learn_one(&self, person: Record) {
+    pub(super) fn learn_one(&self, person: &Stored<'_>) {
         let mut state = self.lock();
         if let Some(memory) = &mut state.memory {
             memory.add(person);
@@ -92,13 +93,13 @@ impl Knowledge {
 
     /// Remembers people who were just stored, unless they may have been changed since the era; the next look shows them
     /// then.
-    pub(super) fn add(&self, era: u64, people: impl IntoIterator<Item = Record>) {
+    pub(super) fn add<'a>(&self, era: u64, people: impl IntoIterator<Item = Stored<'a>>) {
         let mut state = self.lock();
         if state.era != era {
             return;
         }
         if let Some(memory) = &mut state.memory {
-            people.into_iter().for_each(|person| memory.add(person));
+            people.into_iter().for_each(|person| memory.add(&person));
             self.give_up_if_too_large(&mut state);
         }
     }
@@ -125,10 +126,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::json::Stored;
 
-    fn somebody() -> Record {
-        Record::new(&Stored { id: Uuid::new_v4(), nickname: "n", fullname: "f", dob: "d", stack: None })
+    fn somebody() -> Stored<'static> {
+        Stored { id: Uuid::new_v4(), nickname: "n", fullname: "f", dob: "d", stack: None }
     }
 
     fn known(knowledge: &Knowledge) -> Option<usize> {
@@ -149,7 +149,7 @@ mod tests {
         knowledge.change();
         knowledge.add(era, [somebody()]);
         assert_eq!((known(&knowledge), unchanged(&knowledge)), (Some(1), None));
-        knowledge.learn_one(somebody());
+        knowledge.learn_one(&somebody());
         assert_eq!(known(&knowledge), Some(2));
     }
 
@@ -163,7 +163,7 @@ mod tests {
         knowledge.learn(knowledge.era(), Memory::default());
         assert_eq!(unchanged(&knowledge), Some(0));
         knowledge.forget();
-        knowledge.learn_one(somebody());
+        knowledge.learn_one(&somebody());
         assert_eq!(known(&knowledge), None);
     }
 
@@ -171,10 +171,10 @@ mod tests {
     fn two_memories_are_never_larger_than_one_may_be() {
         let knowledge = Knowledge::new(1000);
         knowledge.learn(0, Memory::default());
-        knowledge.learn_one(somebody());
+        knowledge.learn_one(&somebody());
         knowledge.make_room();
         assert_eq!(known(&knowledge), Some(1));
-        knowledge.learn_one(somebody());
+        knowledge.learn_one(&somebody());
         knowledge.make_room();
         assert_eq!((known(&knowledge), knowledge.gave_up()), (None, false));
     }
@@ -186,10 +186,10 @@ mod tests {
         knowledge.learn(era, Memory::default());
         knowledge.add(era, (0..5).map(|_| somebody()));
         assert_eq!((known(&knowledge), knowledge.gave_up()), (Some(5), false));
-        knowledge.learn_one(somebody());
+        knowledge.learn_one(&somebody());
         assert_eq!((known(&knowledge), knowledge.gave_up()), (None, true));
         let mut too_large = Memory::default();
-        (0..7).for_each(|_| too_large.add(somebody()));
+        (0..7).for_each(|_| too_large.add(&somebody()));
         knowledge.learn(era, too_large);
         assert_eq!((known(&knowledge), knowledge.gave_up()), (None, true));
         knowledge.learn(era, Memory::default());

@@ -86,7 +86,7 @@ impl Store {
     ///
     /// [`Error::Unavailable`] or [`Error::Internal`].
     pub async fn fetch(&self, id: Uuid) -> Result<Option<Record>, Error> {
-        let remembered = || self.knowledge.look_if_unchanged(|memory| memory.get(id).cloned());
+        let remembered = || self.knowledge.look_if_unchanged(|memory| memory.get(id));
         let known = remembered();
         if let Some(Some(person)) = known {
             return Ok(Some(person));
@@ -119,7 +119,7 @@ impl Store {
             if !self.knowledge.gave_up() {
                 self.follower.catch_up().await?;
             }
-            match self.knowledge.look(|memory| memory.search(term).into_iter().cloned().collect()) {
+            match self.knowledge.look(|memory| memory.search(term)) {
                 Some(found) => Ok(found),
                 None => self.search_database(term).await,
             }

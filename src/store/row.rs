@@ -22,7 +22,16 @@ pub(super) use columns;
 ///
 /// [`Error::Internal`] for a row with other columns.
 pub(super) fn record(row: &Row, first: usize) -> Result<Record, Error> {
-    stored(row, first).map(|person| Record::new(&person)).map_err(|error| {
+    person(row, first).map(|person| Record::new(&person))
+}
+
+/// The same, borrowed from the row.
+///
+/// # Errors
+///
+/// [`Error::Internal`] for a row with other columns.
+pub(super) fn person(row: &Row, first: usize) -> Result<Stored<'_>, Error> {
+    stored(row, first).map_err(|error| {
         eprintln!("peleja: a row that is no person: {error}");
         Error::Internal
     })
