@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{BuildError, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use futures_util::future::BoxFuture;
+use scopeguard::{ScopeGuard, guard};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::config::Host;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -163,12 +164,11 @@ impl Connections {
     async fn try_query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         let client = self.pool.get().await.map_err(|error| Failure::Away(describe(&error)))?;
         let statement = client.prepare_cached(sql).await?;
-        let under_way = UnderWay { client: Some(client), database: &self.database };
-        let outcome = under_way.query(&statement, parameters).await;
-        let client = under_way.end();
+        let client = guard(client, |client| cancel_in_time(client, self.database.clone()));
+        let outcome = client.query(&statement, parameters).await;
+        let client = ScopeGuard::into_inner(client);
         if let Err(error) = &outcome
             && error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
-            && let Some(client) = client
         {
             // A statement that was prepared for a table with other columns stays unusable.
             drop(Object::take(client));
@@ -187,40 +187,15 @@ async fn marks(client: &Client) -> Result<Marks, tokio_postgres::Error> {
     Ok(Marks { wanted: row.try_get(0)?, found: row.try_get(1)? })
 }
 
-/// A statement that is cancelled where nobody waits for its end. Its connection is free only after that.
-struct UnderWay<'c> {
-    client: Option<Object>,
-    database: &'c tokio_postgres::Config,
-}
-
-impl UnderWay<'_> {
-    async fn query(
-        &self,
-        statement: &Statement,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        match &self.client {
-            Some(client) => client.query(statement, parameters).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn end(mut self) -> Option<Object> {
-        self.client.take()
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        let (Some(client), Ok(runtime)) = (self.client.take(), Handle::try_current()) else { return };
-        let database = self.database.clone();
-        runtime.spawn(async move {
-            // Fails where the connection is lost, and the statement with it.
-            let _ = cancel(&database, &client.cancel_token()).await;
-            // A cancellation that comes late must hit this and not what somebody else runs next.
-            let _ = client.simple_query("").await;
-        });
-    }
+/// Cancels a statement whose end nobody waits for. Its connection is free only after that.
+fn cancel_in_time(client: Object, database: tokio_postgres::Config) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    runtime.spawn(async move {
+        // Fails where the connection is lost, and the statement with it.
+        let _ = cancel(&database, &client.cancel_token()).await;
+        // A cancellation that comes late must hit this and not what somebody else runs next.
+        let _ = client.simple_query("").await;
+    });
 }
 
 /// Why a statement did not do what it should.

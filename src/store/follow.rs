@@ -46,7 +46,7 @@ const NEWS: &str = concat!(
 /// The same where the last look left transactions out that were under way: those of them that have ended.
 const NEWS_AND_ENDED: &str = concat!(
     "WITH ended AS MATERIALIZED ( \
-        SELECT number FROM unnest($2) AS number WHERE pg_visible_in_snapshot(number, pg_current_snapshot())) ",
+        SELECT number FROM unnest($2::xid8[]) AS number WHERE pg_visible_in_snapshot(number, pg_current_snapshot())) ",
     snapshot!(),
     " UNION ALL SELECT NULL, NULL, id, NULL, NULL, NULL, NULL FROM departed WHERE written >= $1 \
     UNION ALL SELECT NULL, NULL, late.id, NULL, NULL, NULL, NULL FROM ended, \
@@ -144,6 +144,7 @@ enum End {
 
 impl Following {
     async fn run(self) {
+        let mut said = String::new();
         loop {
             self.connections.schema_applied().await;
             match self.follow().await {
@@ -155,17 +156,22 @@ impl Following {
                 }
                 Err(error) => {
                     self.knowledge.forget();
-                    self.mend(&error).await;
+                    self.mend(&error, &mut said).await;
                 }
             }
         }
     }
 
-    async fn mend(&self, error: &DatabaseError) {
+    async fn mend(&self, error: &DatabaseError, said: &mut String) {
+        let text = describe(error);
         match error.code() {
             Some(code) if is_of_schema(code) => self.connections.restore_schema().await,
-            // A database that is away or starts is nothing to tell: whoever asks it directly does.
-            Some(code) if !passes(code) => eprintln!("peleja: following the table: {}", describe(error)),
+            // A database that is away or starts is nothing to tell: whoever asks it directly does. Anything else is told
+            // once: it comes again with each try.
+            Some(code) if !passes(code) && *said != text => {
+                eprintln!("peleja: following the table: {text}");
+                *said = text;
+            }
             _ => {}
         }
         sleep(PAUSE).await;
