@@ -36,8 +36,10 @@ pub enum Error {
     NicknameTaken(&'static str),
     /// 500: the database holds or answered something unexpected.
     Internal,
-    /// 503: the database did not answer in time, or too many wait for it.
+    /// 503: the database did not answer in time.
     Unavailable,
+    /// 503: too many wait already, and nothing was done.
+    Overloaded,
 }
 
 impl Error {
@@ -51,7 +53,7 @@ impl Error {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(..) | Self::NicknameTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -77,6 +79,7 @@ impl Error {
             Self::MediaType => "The body must be application/json.",
             Self::Internal => "The request could not be served.",
             Self::Unavailable => "The request could not be served in time; what it asked for may or may not be done.",
+            Self::Overloaded => "Too many requests wait already; nothing was done.",
         }
     }
 
@@ -107,7 +110,7 @@ impl Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
             Self::Method(allow) => headers.insert(ALLOW, HeaderValue::from_static(allow)),
-            Self::Unavailable => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::Unavailable | Self::Overloaded => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => None,
         };
         response

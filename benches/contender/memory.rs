@@ -7,7 +7,7 @@ use arena::load::payloads;
 use criterion::{BatchSize, BenchmarkId, Criterion};
 use peleja::memory::{Memory, Record};
 
-use crate::rows;
+use crate::rows::{self, Owned};
 
 pub fn benchmarks(criterion: &mut Criterion) {
     remembering(criterion);
@@ -19,20 +19,20 @@ fn remembering(criterion: &mut Criterion) {
         // A borrowed person lives no longer than the call that it is given to: this is the event's first.
         rows::for_each_person(1, |person| bencher.iter(|| Record::new(black_box(&person))));
     });
-    let records = rows::records(rows::PEOPLE);
-    criterion.bench_function("memory/add", |bencher| bencher.iter_custom(|count| time_to_add(&records, count)));
+    let people = rows::people(rows::PEOPLE);
+    criterion.bench_function("memory/add", |bencher| bencher.iter_custom(|count| time_to_add(&people, count)));
 }
 
 /// Everybody of the event comes to an empty memory, as often as it takes to have added so many.
-fn time_to_add(records: &[Record], count: u64) -> Duration {
+fn time_to_add(people: &[Owned], count: u64) -> Duration {
     let mut left = usize::try_from(count).unwrap();
     let mut time = Duration::ZERO;
     while left > 0 {
-        let people = records[..left.min(records.len())].to_vec();
+        let people = &people[..left.min(people.len())];
         left -= people.len();
         let mut memory = Memory::default();
         let start = Instant::now();
-        people.into_iter().for_each(|person| memory.add(person));
+        people.iter().for_each(|person| memory.add(&person.stored()));
         time += start.elapsed();
     }
     time
@@ -40,7 +40,7 @@ fn time_to_add(records: &[Record], count: u64) -> Duration {
 
 fn finding(criterion: &mut Criterion) {
     let mut memory = Memory::default();
-    rows::records(rows::PEOPLE).into_iter().for_each(|record| memory.add(record));
+    rows::for_each_person(rows::PEOPLE, |person| memory.add(&person));
     let mut group = criterion.benchmark_group("memory/search");
     let mut terms = payloads::terms(payloads::SEED).take(5_000).collect::<Vec<_>>().into_iter().cycle();
     group.bench_function("the event's terms", |bencher| {

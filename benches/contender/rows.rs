@@ -53,7 +53,49 @@ pub fn for_each_person(count: usize, mut take: impl FnMut(Stored<'_>)) {
     }
 }
 
-/// The same people as the memory keeps them.
+/// The same people, each owned, in order.
+pub fn people(count: usize) -> Vec<Owned> {
+    let mut people = Vec::with_capacity(count);
+    for_each_person(count, |person| people.push(Owned::from(person)));
+    people
+}
+
+/// A person who is borrowed from again and again.
+pub struct Owned {
+    id: Uuid,
+    nickname: String,
+    fullname: String,
+    dob: String,
+    stack: Option<Vec<String>>,
+}
+
+impl From<Stored<'_>> for Owned {
+    fn from(person: Stored<'_>) -> Self {
+        let owned = |stack: Vec<Option<&str>>| stack.into_iter().flatten().map(str::to_owned).collect();
+        Self {
+            id: person.id,
+            nickname: person.nickname.to_owned(),
+            fullname: person.fullname.to_owned(),
+            dob: person.dob.to_owned(),
+            stack: person.stack.map(owned),
+        }
+    }
+}
+
+impl Owned {
+    /// As the memory is given one.
+    pub fn stored(&self) -> Stored<'_> {
+        Stored {
+            id: self.id,
+            nickname: &self.nickname,
+            fullname: &self.fullname,
+            dob: &self.dob,
+            stack: self.stack.as_ref().map(|stack| stack.iter().map(|element| Some(element.as_str())).collect()),
+        }
+    }
+}
+
+/// The same people as they are answered.
 pub fn records(count: usize) -> Vec<Record> {
     let mut records = Vec::with_capacity(count);
     for_each_person(count, |person| records.push(Record::new(&person)));

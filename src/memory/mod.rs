@@ -1,20 +1,17 @@
 //! People as one instance remembers them: by id, and by any part of their texts. No input or output happens here.
 
 mod fold;
-mod sieve;
+mod record;
+mod search;
 
 use std::collections::HashMap;
 
-use memchr::memmem::Finder;
 use uuid::Uuid;
 
-use crate::json::{self, Stored};
-use crate::vocabulary::Vocabulary;
+use crate::json::Stored;
 use fold::fold_into;
-use sieve::{BLOCK, Sieve};
-
-/// The most people that a search finds.
-pub const MOST_FOUND: usize = 50;
+pub use record::Record;
+pub use search::{MOST_FOUND, Search, Step};
 
 /// Stands between two folded fields. No UTF-8 text has this byte, so that no term can match across it.
 const SEPARATOR: u8 = 0xff;
@@ -26,99 +23,112 @@ const OVERHEAD: usize = 300;
 /// Everyone an instance knows of.
 #[derive(Default)]
 pub struct Memory {
-    people: Vec<Record>,
+    people: Vec<Option<Entry>>,
     by_id: HashMap<Uuid, u32>,
-    sieve: Sieve,
     bytes: usize,
+}
+
+struct Entry {
+    record: Record,
+    folded: Box<[u8]>,
 }
 
 impl Memory {
     /// Adds a person, unless there is one with this id.
-    pub fn add(&mut self, person: Record) {
+    pub fn add(&mut self, person: &Stored<'_>) {
         let number = self.people.len();
         // 2^32 people would need more memory than an instance may be given.
         let Ok(small) = u32::try_from(number) else { return };
         if *self.by_id.entry(person.id).or_insert(small) != small {
             return;
         }
-        self.sieve.add(number, person.folded());
-        self.bytes += person.texts.len() + OVERHEAD;
-        self.people.push(person);
+        let entry = Entry { record: Record::new(person), folded: folded(person) };
+        self.bytes += entry.bytes();
+        self.people.push(Some(entry));
+    }
+
+    /// Adds a person, or replaces the one with this id if anything differs; whether anything changed.
+    pub fn put(&mut self, person: &Stored<'_>) -> bool {
+        if self.get(person.id).is_some_and(|known| known == Record::new(person)) {
+            return false;
+        }
+        self.remove(person.id);
+        self.add(person);
+        true
+    }
+
+    /// Removes the person with that id; whether there was one.
+    pub fn remove(&mut self, id: Uuid) -> bool {
+        let number = self.by_id.remove(&id);
+        let entry = number.and_then(|number| self.people.get_mut(number as usize)).and_then(Option::take);
+        self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
+        entry.is_some()
+    }
+
+    /// Whether there is a person with that id.
+    pub fn contains(&self, id: Uuid) -> bool {
+        self.by_id.contains_key(&id)
     }
 
     /// The person with that id.
-    pub fn get(&self, id: Uuid) -> Option<&Record> {
-        self.people.get(*self.by_id.get(&id)? as usize)
+    pub fn get(&self, id: Uuid) -> Option<Record> {
+        let number = *self.by_id.get(&id)?;
+        self.people.get(number as usize)?.as_ref().map(|entry| entry.record.clone())
     }
 
-    /// At most [`MOST_FOUND`] people with the term in their nickname, fullname or one element of their stack, without
-    /// regard to case.
-    pub fn search(&self, term: &str) -> Vec<&Record> {
-        let mut folded = Vec::with_capacity(term.len());
-        fold_into(&mut folded, term);
-        let finder = Finder::new(&folded);
-        self.sieve
-            .blocks(&folded)
-            .flat_map(|block| self.people.iter().skip(block * BLOCK).take(BLOCK))
-            .filter(|person| finder.find(person.folded()).is_some())
-            .take(MOST_FOUND)
-            .collect()
+    /// All of a search at once; see [`Search`].
+    pub fn search(&self, term: &str) -> Vec<Record> {
+        let mut search = Search::new(term);
+        while self.advance(&mut search) == Step::More {}
+        search.found()
     }
 
-    /// About how many bytes all of it takes.
+    /// Does a bounded piece of a search. People may come, change and go between two pieces: who is there from the first to
+    /// the last is found if the term is in their texts all the while, and nobody is found twice.
+    pub fn advance(&self, search: &mut Search) -> Step {
+        let people = self.people.iter().skip(search.next).take(search::PIECE);
+        for entry in people.flatten() {
+            if search.is_full() {
+                return Step::Done;
+            }
+            if search.term.is_in(&entry.folded) {
+                search.take(&entry.record);
+            }
+        }
+        search.next += search::PIECE;
+        if search.next < self.people.len() { Step::More } else { Step::Done }
+    }
+
+    /// How many bytes all of it takes from the system.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// How many people there are.
     pub fn len(&self) -> usize {
-        self.people.len()
+        self.by_id.len()
     }
 
     /// Whether nobody is remembered.
     pub fn is_empty(&self) -> bool {
-        self.people.is_empty()
+        self.len() == 0
     }
 }
 
-/// One person: the values as JSON, ready to be written in either vocabulary, and behind them the folded texts.
-#[derive(Clone, Debug)]
-pub struct Record {
-    id: Uuid,
-    texts: Box<[u8]>,
-    /// Where each value ends in `texts`, in the order of [`crate::person::Field::ALL`].
-    ends: [u32; 4],
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.record.len() + self.folded.len() + OVERHEAD
+    }
 }
 
-impl Record {
-    /// Everything of a person that an answer or a search looks at.
-    pub fn new(person: &Stored<'_>) -> Self {
-        let mut texts = Vec::with_capacity(512);
-        let ends = json::write_values(&mut texts, person).map(|end| u32::try_from(end).unwrap_or(u32::MAX));
-        fold_into(&mut texts, person.nickname);
+fn folded(person: &Stored<'_>) -> Box<[u8]> {
+    let mut texts = Vec::with_capacity(256);
+    fold_into(&mut texts, person.nickname);
+    texts.push(SEPARATOR);
+    fold_into(&mut texts, person.fullname);
+    for element in person.stack.iter().flatten().flatten() {
         texts.push(SEPARATOR);
-        fold_into(&mut texts, person.fullname);
-        for element in person.stack.iter().flatten().flatten() {
-            texts.push(SEPARATOR);
-            fold_into(&mut texts, element);
-        }
-        Self { id: person.id, texts: texts.into(), ends }
+        fold_into(&mut texts, element);
     }
-
-    /// The same in either vocabulary.
-    pub fn id(&self) -> Uuid {
-        self.id
-    }
-
-    /// Appends the person as compact JSON.
-    pub fn write(&self, out: &mut Vec<u8>, vocabulary: &Vocabulary) {
-        let [nickname, fullname, dob, stack] = self.ends.map(|end| end as usize);
-        let texts = &self.texts;
-        let values = [&texts[..nickname], &texts[nickname..fullname], &texts[fullname..dob], &texts[dob..stack]];
-        json::write_object(out, self.id, values, vocabulary);
-    }
-
-    fn folded(&self) -> &[u8] {
-        &self.texts[self.ends[3] as usize..]
-    }
+    texts.into()
 }
