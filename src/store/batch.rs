@@ -45,10 +45,10 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] where the queue is full, else what the work says.
+    /// [`Error::Overloaded`] where the queue is full, else what the work says.
     pub(super) async fn submit(&self, item: I) -> Result<A, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { item, reply }).map_err(|_| Error::Unavailable)?;
+        self.queue.try_send(Waiting { item, reply }).map_err(|_| Error::Overloaded)?;
         answer.await.unwrap_or(Err(Error::Unavailable))
     }
 }
@@ -136,7 +136,7 @@ mod tests {
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(batcher.submit(3).await, Err(Error::Unavailable));
+        assert_eq!(batcher.submit(3).await, Err(Error::Overloaded));
     }
 
     #[tokio::test]

@@ -66,10 +66,10 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] where too many wait.
+    /// [`Error::Overloaded`] where too many wait.
     pub(super) async fn catch_up(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(reply).map_err(|_| Error::Unavailable)?;
+        self.requests.try_send(reply).map_err(|_| Error::Overloaded)?;
         answer.await.map_err(|_| Error::Unavailable)
     }
 }
