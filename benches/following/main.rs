@@ -12,9 +12,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use arena::prerequisites::{self, Install, Tool};
 use arena::stack::Running;
 use arena::stack::native::{Native, Options};
+use arena::stack::prerequisites::{self, Install, Tool};
 use arena::workspace::Workspace;
 use postgres::{Client, NoTls};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use arena::prerequisites::{self, Tool};
+use arena::stack::prerequisites::{self, Tool};
 use arena::stack::process::wait_until;
 use postgres::Client;
 use serde_json::json;

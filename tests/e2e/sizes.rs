@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use arena::payloads::{self, SEED};
+use arena::load::payloads::{self, SEED};
+use arena::load::vocabulary::Vocabulary;
 use arena::stack::process::wait_until;
-use arena::vocabulary::Vocabulary;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
