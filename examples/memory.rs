@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use arena::payloads;
+use arena::load::payloads;
 use clap::{Parser, ValueEnum};
 use mimalloc::MiMalloc;
 use peleja::json::Stored;

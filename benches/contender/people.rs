@@ -1,7 +1,7 @@
 //! The people that the memory is measured with.
 
-use arena::payloads;
-use arena::vocabulary::Vocabulary;
+use arena::load::payloads;
+use arena::load::vocabulary::Vocabulary;
 use bytes::Bytes;
 use peleja::json::{self, Body, Stored};
 use peleja::person;
