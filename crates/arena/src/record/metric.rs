@@ -324,7 +324,10 @@ pub(crate) fn total_cost(services: &[Cost]) -> Option<Cost> {
         throttled_periods: add(sum.throttled_periods, cost.throttled_periods),
         throttled_seconds: add(sum.throttled_seconds, cost.throttled_seconds),
         memory_peak_bytes: add(sum.memory_peak_bytes, cost.memory_peak_bytes),
+        memory_peak_sampled: sum.memory_peak_sampled || cost.memory_peak_sampled,
         disk_write_bytes: add(sum.disk_write_bytes, cost.disk_write_bytes),
+        restarts: sum.restarts + cost.restarts,
+        ended: sum.ended || cost.ended,
     }))
 }
 

@@ -276,8 +276,21 @@ pub struct Cost {
     pub throttled_seconds: Option<f64>,
     /// The most memory it held at once.
     pub memory_peak_bytes: Option<u64>,
+    /// Whether that is what was seen when somebody looked, and not the kernel's own peak.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory_peak_sampled: bool,
     /// Bytes written to block devices.
     pub disk_write_bytes: Option<u64>,
+    /// How often it began anew during the load.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
+    /// Whether it had ended before the load did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What speaks for a 201 being on disk.

@@ -143,6 +143,7 @@ impl Service {
             throttled_seconds: Some(throttled as f64 * 0.021),
             memory_peak_bytes: series.memory_bytes.iter().max().copied(),
             disk_write_bytes: Some(if self.name == "db" { 412_000_000 } else { 0 }),
+            ..Cost::default()
         }
     }
 

@@ -1,0 +1,18 @@
+//! Where the kernel's file systems are mounted.
+
+use std::path::PathBuf;
+
+/// The mount points that accounts are read from; other places than the usual ones serve tests.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Usually `/sys/fs/cgroup`.
+    pub cgroup: PathBuf,
+    /// Usually `/proc`.
+    pub proc: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self { cgroup: "/sys/fs/cgroup".into(), proc: "/proc".into() }
+    }
+}
