@@ -72,11 +72,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Looks at a command line without running it.
-///
-/// # Errors
-/// It asks for nothing that could be run; the error says why on one line.
-pub fn check(words: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+/// Looks at a command line without running it; the error says on one line why it could not be run.
+fn check(words: Vec<OsString>) -> anyhow::Result<()> {
     Cli::try_parse_from(words).map(drop).map_err(|error| anyhow::anyhow!("{}", one_line(&error.to_string())))
 }
 
@@ -94,7 +91,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Experiment(arguments) => experiment::run(arguments),
         Command::History(arguments) => history::run(arguments),
-        Command::Trial(arguments) => trial::run(&arguments),
+        Command::Trial(arguments) => trial::run(&arguments, check),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Report(arguments) => report::run(arguments),
     }

@@ -11,3 +11,4 @@ pub mod payloads;
 pub mod stack;
 pub mod stress;
 pub mod trial;
+mod verdict;

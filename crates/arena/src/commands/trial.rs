@@ -14,7 +14,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::{consts, flag};
 
-use crate::cli;
 use crate::exit::{self, Exit};
 use crate::read::report::MOST_RUNS;
 use crate::record::history;
@@ -49,13 +48,14 @@ pub struct Args {
     load: Vec<OsString>,
 }
 
-/// Measures both in turns, each round in the other order than the one before, and prints the comparison.
+/// Measures both in turns, each round in the other order than the one before, and prints the comparison. `check` says
+/// what is wrong with another command line of this program, which must not show only after the first stack came up.
 ///
 /// # Errors
 ///
 /// If a stack does not come up, or a run failed or says nothing, or the user ends it.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let Some([base, new]) = exit::accept(sides(args)) else { return Ok(Exit::Usage) };
+pub fn run(args: &Args, check: impl Fn(Vec<OsString>) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
+    let Some([base, new]) = exit::accept(sides(args, check)) else { return Ok(Exit::Usage) };
     let stop = Stop::on_signals()?;
     for round in 0..args.rounds {
         let order = if round % 2 == 0 { [&base, &new] } else { [&new, &base] };
@@ -70,14 +70,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// What to compare with, and what is on trial.
-fn sides(args: &Args) -> anyhow::Result<[Side<'_>; 2]> {
+fn sides(args: &Args, check: impl Fn(Vec<OsString>) -> anyhow::Result<()>) -> anyhow::Result<[Side<'_>; 2]> {
     let id = history::new_id("trial");
     // Enough to tell trials apart, and short enough for the head of a column.
     let id = id.rsplit('-').next().unwrap_or_default();
     let base = Side { overlay: args.against.as_deref(), label: label(args.against.as_deref(), id)? };
     let new = Side { overlay: Some(&args.overlay), label: label(Some(&args.overlay), id)? };
     ensure!(base.label != new.label, "both stacks are the same");
-    cli::check(["cargo arena".into()].into_iter().chain(base.bench(args)))?;
+    check(["cargo arena".into()].into_iter().chain(base.bench(args)).collect())?;
     Ok([base, new])
 }
 

@@ -1,8 +1,8 @@
-//! Where the kernel's file systems are mounted.
+//! Where the kernel keeps its accounts.
 
 use std::path::PathBuf;
 
-/// The mount points that accounts are read from; other places than the usual ones serve tests.
+/// Where the kernel's file systems are mounted; other places than the usual ones serve tests.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// Usually `/sys/fs/cgroup`.

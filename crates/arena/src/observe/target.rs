@@ -1,4 +1,4 @@
-//! Which service to observe.
+//! Which service to observe, and from what.
 
 use std::fmt;
 use std::process::Command;

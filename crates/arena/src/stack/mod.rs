@@ -6,10 +6,12 @@ pub mod compose;
 pub mod docker;
 pub mod lab;
 pub mod machine;
+pub mod members;
 pub mod native;
 pub mod ports;
 pub mod prerequisites;
 pub mod process;
+pub mod which;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! Opinion forms: stored at once, or queued and stored by a worker.
 
+mod job;
 mod opinion;
 mod page;
 pub(crate) mod queue;

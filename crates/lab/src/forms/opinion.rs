@@ -33,6 +33,13 @@ pub(super) struct Draft {
     pub name: String,
 }
 
+/// When an opinion is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    AtOnce,
+    Queued,
+}
+
 /// Why a draft was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Refusal {

@@ -2,9 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Refusal};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Refusal, Way};
 use super::queue::{DeadLetter, SHOWN};
-use super::routes::Way;
 use super::store::Shown;
 use crate::guess::Question;
 use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};

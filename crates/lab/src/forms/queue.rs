@@ -10,19 +10,21 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use deadpool_postgres::Pool;
 use graphile_worker::tokio_postgres::TokioPostgresDatabase;
-use graphile_worker::{IntoTaskHandlerResult, JobSpec, TaskHandler, WorkerContext, WorkerUtils};
-use serde::{Deserialize, Serialize};
+use graphile_worker::{JobSpec, WorkerUtils};
 use tokio_postgres::Config;
 
+use super::job::StoreOpinion;
 use super::opinion::Opinion;
 use super::store::patiently;
-use super::worker::{SILENCE, Shelf};
 
 /// Schema of the queue's tables.
 const SCHEMA: &str = "graphile_worker";
 
 /// How many dead letters are shown.
 pub(super) const SHOWN: usize = 100;
+
+/// A worker that is silent this long is taken for dead, and its jobs go to the others.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long a count of the queue's length is trusted.
 const COUNT_AGE: Duration = Duration::from_secs(1);
@@ -49,21 +51,6 @@ const REVIVE: &str = "
     SELECT graphile_worker.reschedule_jobs(array_agg(id), run_at => now(), attempts => 0)
     FROM graphile_worker._private_jobs
     WHERE attempts >= max_attempts AND locked_at IS NULL AND id = coalesce($1, id)";
-
-/// The job of storing an opinion.
-#[derive(Deserialize, Serialize)]
-pub(super) struct StoreOpinion {
-    opinion: Opinion,
-}
-
-impl TaskHandler for StoreOpinion {
-    const IDENTIFIER: &'static str = "store_opinion";
-
-    async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        let shelf = context.get_ext::<Shelf>().ok_or("the worker has no database")?;
-        shelf.store(&self.opinion).await.map_err(|error| format!("{error:#}"))
-    }
-}
 
 /// Where accepted opinions wait.
 pub(super) struct Queue {

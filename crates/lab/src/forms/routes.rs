@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Opinion, Refusal};
+use super::opinion::{Draft, LONGEST_NAME, LONGEST_OPINION, Opinion, Refusal, Way};
 use super::page;
 use super::queue::{NotQueued, Queue, State as QueueState};
 use super::store::{self, PATIENCE};
@@ -78,13 +78,6 @@ pub(super) struct Lab {
     pub pool: Pool,
     pub queue: Arc<Queue>,
     pub station: Station,
-}
-
-/// When an opinion is stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    AtOnce,
-    Queued,
 }
 
 /// Two families of routes that differ in how they answer.

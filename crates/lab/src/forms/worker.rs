@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use deadpool_postgres::Pool;
 use graphile_worker::{Worker, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
-use super::opinion::Opinion;
-use super::queue::{self, StoreOpinion};
+use super::job::{Shelf, StoreOpinion};
+use super::queue::{self, SILENCE};
 use super::store;
 use crate::database::{self, Database};
 use crate::server;
-
-/// A worker that is silent this long is taken for dead, and its jobs go to the others.
-pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -33,27 +29,6 @@ pub struct WorkerArgs {
     refuse: Option<String>,
 }
 
-/// Where the worker puts opinions.
-#[derive(Clone, Debug)]
-pub(super) struct Shelf {
-    pool: Pool,
-    refuse: Option<String>,
-}
-
-impl Shelf {
-    /// Stores an opinion, unless it holds the word that is refused.
-    ///
-    /// # Errors
-    ///
-    /// When it is refused, or the database does not commit it in time.
-    pub async fn store(&self, opinion: &Opinion) -> anyhow::Result<()> {
-        if let Some(word) = self.refuse.as_ref().filter(|word| opinion.text.contains(*word)) {
-            bail!("this worker was told to refuse opinions with the word {word}");
-        }
-        store::insert(&self.pool, opinion, true).await
-    }
-}
-
 /// Works until a signal ends it; jobs under way are finished first.
 ///
 /// # Errors
@@ -61,7 +36,7 @@ impl Shelf {
 /// When the connection pool cannot be built.
 pub async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let shutdown = server::shutdown_on_signal()?;
-    let shelf = Shelf { pool: args.database.pool(store::PATIENCE)?, refuse: args.refuse.clone() };
+    let shelf = Shelf::new(args.database.pool(store::PATIENCE)?, args.refuse.clone());
     println!("worker: storing queued opinions, {} at a time", args.jobs);
     while !shutdown.is_cancelled() {
         if let Err(error) = work(&args, &shelf, &shutdown).await {

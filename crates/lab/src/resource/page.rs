@@ -2,8 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::place::Resource;
-use super::routes::Lab;
+use super::place::{Resource, Resources};
 use super::stage::CONSUMERS;
 use crate::guess::Question;
 use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
@@ -25,7 +24,7 @@ const ROWS: [Row; 7] = [
     Row { figure: "seconds", label: "From first to last answer", format: Format::Seconds },
 ];
 
-pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
+pub(super) fn index(resources: &Resources, visit: &Visit) -> Markup {
     let page = Page { experiment: Experiment::Resource, title: "Section 1 Examples", visit, sources: vec![] };
     page.render(html! {
         (page::question(html! {
@@ -40,7 +39,7 @@ pub(super) fn index(lab: &Lab, visit: &Visit) -> Markup {
             table {
                 thead { tr { th scope="col" { "Name" } th.number scope="col" { "Uses now" } th.number scope="col" { "Limit" } } }
                 tbody {
-                    @for resource in lab.scarce.resources.all() {
+                    @for resource in resources.all() {
                         tr {
                             th scope="row" { a href={ "/part1?resource=" (resource.name) } { (resource.name) } }
                             td.number { (resource.in_use()) }

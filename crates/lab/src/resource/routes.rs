@@ -259,7 +259,7 @@ fn unknown() -> Response {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(&lab, &visit)
+    page::index(&lab.scarce.resources, &visit)
 }
 
 async fn part1(State(lab): State<Lab>, visit: Visit, Query(which): Query<Which>) -> Response {

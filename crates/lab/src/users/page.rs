@@ -2,7 +2,6 @@
 
 use maud::{Markup, html};
 
-use super::routes::Lab;
 use super::store::Side;
 use crate::guess::Question;
 use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
@@ -27,14 +26,21 @@ const ROWS: [Row; 10] = [
     Row { figure: "nonblocking.peak_in_flight", label: "Non-blocking: most in flight at once", format: Format::Count },
 ];
 
-pub(super) fn index(lab: &Lab, visit: &Visit, known: &Known) -> Markup {
+/// What the page tells about its server.
+#[derive(Clone, Copy)]
+pub(super) struct Setting {
+    pub side: Side,
+    pub connections: u32,
+    pub query_delay: u32,
+}
+
+pub(super) fn index(setting: Setting, visit: &Visit, known: &Known) -> Markup {
     let page = Page {
         experiment: Experiment::Blocking,
         title: "Blocking and non-blocking",
         visit,
-        sources: sources(lab.setting.side, visit),
+        sources: sources(setting.side, visit),
     };
-    let setting = lab.setting;
     page.experiment(Steps {
         question: page::question(html! {
             p { "Two servers store a user in the same table. In one, a thread waits for every round trip to the database; in the other, a task does, and the thread goes on. Both have " b { (setting.connections) } " connections." }

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::blocking::Blocking;
 use super::non_blocking::NonBlocking;
-use super::page;
-use super::store::{Side, Store};
+use super::page::{self, Setting};
+use super::store::Store;
 use crate::database::Database;
 use crate::live::recorder::record;
 use crate::live::sampler::{Figures, Subject};
@@ -111,19 +111,11 @@ fn delay(args: &Args) -> Duration {
 
 /// What every request of these servers needs.
 #[derive(Clone)]
-pub(super) struct Lab {
+struct Lab {
     store: Arc<dyn Store>,
-    pub station: Station,
-    pub setting: Setting,
+    station: Station,
+    setting: Setting,
     max_in_flight: u64,
-}
-
-/// What the page tells about the server.
-#[derive(Clone, Copy)]
-pub(super) struct Setting {
-    pub side: Side,
-    pub connections: u32,
-    pub query_delay: u32,
 }
 
 struct Users;
@@ -207,5 +199,5 @@ async fn ping(State(lab): State<Lab>) -> &'static str {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(&lab, &visit, &lab.station.known(page::prefix(lab.setting.side)).await)
+    page::index(lab.setting, &visit, &lab.station.known(page::prefix(lab.setting.side)).await)
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
-use crate::commands::stack::Which;
 use crate::load::base_url::BaseUrl;
 use crate::load::driver::checks::Statuses;
 use crate::load::driver::entry::Entry;
@@ -20,6 +19,7 @@ use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
 use crate::record::threshold::Threshold;
 use crate::stack::PORT;
+use crate::stack::which::Which;
 use crate::workspace::Workspace;
 
 /// Rows that are generated at most; a longer run starts over, and its rows are then refused as taken.

@@ -5,7 +5,8 @@
 //! the end what the server holds, and judges itself before it judges the server.
 
 mod args;
-mod outcome;
+mod bench_table;
+pub(super) mod census;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use signal_hook::{consts, flag};
 
 pub use args::Args;
 
+use crate::commands::verdict;
 use crate::exit::{self, Exit};
 use crate::load::driver::connection::Dialer;
 use crate::load::driver::document;
@@ -31,14 +33,14 @@ use crate::load::driver::worker::Worker;
 use crate::load::payloads::Files;
 use crate::observe::{self, Observer};
 use crate::record::history;
-use crate::record::run::{Limit, Outcome, Run, Settings};
+use crate::record::run::{Limit, Run, Settings};
 use crate::record::threshold;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
-use outcome::Census;
+use census::Census;
 
 /// The driver's nice value: well before the usual 0, behind what the system needs to live.
 const PRIORITY: i32 = -15;
@@ -81,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     run.people = census.map(|census| census.people);
     run.services = services;
     run.series.services = observe::in_step(service_series, run.series.in_flight.len());
-    run.verdict = outcome::judge(&driven, &run.requests, census.as_ref());
+    run.verdict = verdict::of_driven(&driven, &run.requests, census.as_ref());
     publish(args, &run, &driven, log)
 }
 
@@ -99,19 +101,18 @@ fn publish(args: &Args, run: &Run, driven: &Driven, log: Option<File>) -> anyhow
     let missed = threshold::missed(run, &args.fail_on, &args.require);
     match args.json {
         true => terminal::print_json(run)?,
-        false => terminal::print(&format!("{}\n", outcome::table(run, driven, &missed)))?,
+        false => terminal::print(&format!("{}\n", bench_table::table(run, driven, &missed)))?,
     }
     if let Some(log) = log {
         let intervals = driven.monitor.intervals.as_deref().unwrap_or_default();
         document::write_log(log, driven.started, intervals).context("cannot write the HDR log")?;
     }
     eprintln!("arena: document  {}", document.display());
-    Ok(match run.verdict.outcome {
-        Outcome::Invalid => Exit::Invalid,
+    Ok(match verdict::exit(run.verdict.outcome) {
+        Exit::Invalid => Exit::Invalid,
         _ if driven.stopped => Exit::Failed,
         _ if !missed.is_empty() => Exit::ThresholdMissed,
-        Outcome::Failed => Exit::Failed,
-        Outcome::Clean | Outcome::Suspect => Exit::Good,
+        exit => exit,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `arena fight`: a whole bout, from a machine with nothing on it to the verdict.
 
+mod bout_table;
 mod database;
-pub mod verdict;
 mod warmup;
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::commands::stack::Which;
+use crate::commands::verdict;
 use crate::exit::{self, Exit};
 use crate::load::gatling;
 use crate::load::payloads::{self, Files};
@@ -22,6 +22,7 @@ use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::{self, Install, Tool};
+use crate::stack::which::Which;
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
@@ -200,7 +201,7 @@ impl Bout<'_> {
         };
         let mut series = results.series;
         series.services = service_series;
-        let verdict = verdict::judge(&results.requests, &results.errors, &people, &durability);
+        let verdict = verdict::of_bout(&results.requests, &results.errors, &people, &durability);
         let mut versions = machine::versions(self.running);
         versions.insert("gatling".into(), results.version);
         versions.insert("postgresql".into(), database.version()?);
@@ -253,7 +254,7 @@ impl Bout<'_> {
         if self.arguments.json {
             terminal::print_json(run)?;
         } else {
-            terminal::print(&format!("\n{}\n", verdict::table(run)))?;
+            terminal::print(&format!("\n{}\n", bout_table::table(run)))?;
         }
         eprintln!("arena: report    {}", page.display());
         eprintln!("arena: document  {}", document.display());

@@ -99,7 +99,7 @@ async fn stress(args: &Args) -> Result<Exit> {
     }
     let mut load = Load::start(&args.source).await?;
     print_rows(args.seconds, FIRST_SLICE, || load.row()).await?;
-    Ok(judge(load.failures()))
+    Ok(exit(load.failures()))
 }
 
 /// Prints a row after `first` and one every second from then on, and returns `seconds` after it was called.
@@ -131,7 +131,7 @@ fn simulated(random: &mut Random) -> Row {
     Row { throughput: random.between(0, MAX_THROUGHPUT), latency: random.between(0, MAX_LATENCY_MS) }
 }
 
-fn judge(Failures { sent, failed, first }: Failures) -> Exit {
+fn exit(Failures { sent, failed, first }: Failures) -> Exit {
     match first {
         Some(first) => eprintln!("arena: {failed} of {sent} requests failed; the first: {first}"),
         None if sent == 0 => eprintln!("arena: the target answered no request"),

@@ -8,7 +8,7 @@ use super::monitor::Monitor;
 use super::plan::{Plan, Ramp};
 use super::progress::Progress;
 use super::schedule::Profile;
-use super::validity::{Conduct, Validity, judge};
+use super::strain::{Conduct, Strain, strain};
 use super::worker::Worker;
 use crate::record::run::{Run, Step};
 use crate::record::threshold::Threshold;
@@ -29,8 +29,8 @@ pub struct Driven {
     pub monitor: Monitor,
     /// The steps of a ramp.
     pub steps: Vec<Step>,
-    /// Whether the driver was in time, and why not.
-    pub validity: (Validity, Vec<String>),
+    /// How hard the driver had it, and what shows it.
+    pub strain: (Strain, Vec<String>),
 }
 
 impl Driven {
@@ -84,9 +84,9 @@ fn drive_profile(
     let mut monitor = Monitor::new(start, driving.intervals)?;
     worker.run(profile.arrivals(), &mut monitor, driving.stop, |monitor| progress.show(monitor))?;
     progress.finish();
-    let validity = judge(&Conduct::of(&monitor, driving.most_lag));
+    let strain = strain(&Conduct::of(&monitor, driving.most_lag));
     let stopped = driving.stop.load(Ordering::Relaxed);
-    Ok(Driven { started, length: start.elapsed(), stopped, monitor, steps: Vec::new(), validity })
+    Ok(Driven { started, length: start.elapsed(), stopped, monitor, steps: Vec::new(), strain })
 }
 
 fn drive_ramp(ramp: &Ramp, worker: &mut Worker, driving: &Driving) -> anyhow::Result<Driven> {
@@ -97,7 +97,7 @@ fn drive_ramp(ramp: &Ramp, worker: &mut Worker, driving: &Driving) -> anyhow::Re
         // A step begins where the last second of the one before ends: entries of the series stay a second apart, as
         // those of the observed services are.
         start = driven.monitor.end().max(Instant::now());
-        let (step, ended) = judge_step(ramp, rate, &driven)?;
+        let (step, ended) = conclude_step(ramp, rate, &driven)?;
         let ended = ended || driven.stopped;
         let mut so_far = match whole.take() {
             None => driven,
@@ -113,26 +113,26 @@ fn drive_ramp(ramp: &Ramp, worker: &mut Worker, driving: &Driving) -> anyhow::Re
 }
 
 /// What one step showed, and whether the ramp ends with it.
-fn judge_step(ramp: &Ramp, rate: f64, driven: &Driven) -> anyhow::Result<(Step, bool)> {
+fn conclude_step(ramp: &Ramp, rate: f64, driven: &Driven) -> anyhow::Result<(Step, bool)> {
     let run = document::draft(&driven.monitor, driven.length)?;
     let held = |threshold: &Threshold| match threshold.holds(&run) {
         Some((true, value)) => Some(threshold.show(value)),
         _ => None,
     };
     let broken: Vec<String> = ramp.until.iter().filter_map(held).collect();
-    let ended = !broken.is_empty() || driven.validity.0 == Validity::Invalid;
+    let ended = !broken.is_empty() || driven.strain.0 == Strain::TooMuch;
     let requests = document::requests(&driven.monitor, false)?;
     Ok((Step { users_per_second: rate, seconds: run.seconds, requests, broken }, ended))
 }
 
 impl Driven {
-    /// Adds a run that came after this one. The worse of the two judgements on the driver stays.
+    /// Adds a run that came after this one. The harder strain of the two stays.
     fn followed_by(mut self, later: Self) -> Self {
         self.monitor.absorb(later.monitor);
         self.length += later.length;
         self.stopped |= later.stopped;
-        if later.validity.0 > self.validity.0 {
-            self.validity = later.validity;
+        if later.strain.0 > self.strain.0 {
+            self.strain = later.strain;
         }
         self
     }

@@ -18,5 +18,5 @@ pub mod progress;
 pub mod rules;
 pub mod schedule;
 pub mod slot;
-pub mod validity;
+pub mod strain;
 pub mod worker;

@@ -74,7 +74,7 @@ impl<'a> Rules<'a> {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn judge(&self, subject: Subject, answer: &Answer) -> Result<(), Failure> {
+    pub fn check(&self, subject: Subject, answer: &Answer) -> Result<(), Failure> {
         let status = answer.status;
         if !self.entry.statuses(subject.kind).contain(status) {
             return Err(Failure::new(format!("status {status}")).with(&answer.body));
@@ -86,7 +86,7 @@ impl<'a> Rules<'a> {
             return Ok(());
         }
         let outcome = match subject.kind {
-            Kind::Create => return self.judge_create(subject.number, answer),
+            Kind::Create => return self.check_create(subject.number, answer),
             Kind::Fetch => checks::fetched(&answer.body, self.feed.payload(subject.number), subject.path),
             Kind::Search => checks::found(&answer.body, self.feed.term(subject.number)),
             Kind::InvalidSearch => Ok(()),
@@ -94,7 +94,7 @@ impl<'a> Rules<'a> {
         outcome.map_err(|reason| Failure::new(reason).with(&answer.body))
     }
 
-    fn judge_create(&self, number: u64, answer: &Answer) -> Result<(), Failure> {
+    fn check_create(&self, number: u64, answer: &Answer) -> Result<(), Failure> {
         let Strictness { any_refusal, empty, .. } = self.strictness;
         let status = answer.status;
         let is_refusal = |status| status == 422 || (any_refusal && status == 400);

@@ -230,7 +230,7 @@ impl<'a> Worker<'a> {
             }
         };
         let subject = Subject { kind: request.kind, number: request.number, path: &slot.path };
-        let outcome = self.rules.judge(subject, &answer);
+        let outcome = self.rules.check(subject, &answer);
         let created = request.kind == Kind::Create && answer.status == 201;
         let path = location(&answer).filter(|_| created).map(<[u8]>::to_vec);
         let is_reusable = answer.reusable;

@@ -26,7 +26,7 @@ impl Oracle {
 
     /// The status that a create with this body gets, given all that were sent before: 201, 400, 413 or 422.
     pub fn create(&mut self, body: &[u8]) -> u16 {
-        match judge(body, self.vocabulary) {
+        match valid_nickname(body, self.vocabulary) {
             Err(status) => status,
             Ok(nickname) => match self.taken.insert(nickname) {
                 true => 201,
@@ -60,7 +60,7 @@ enum Finding {
 }
 
 /// The nickname of a body that keeps every rule for a single row, else the status that refuses it.
-fn judge(body: &[u8], vocabulary: Vocabulary) -> Result<String, u16> {
+fn valid_nickname(body: &[u8], vocabulary: Vocabulary) -> Result<String, u16> {
     if body.len() > BODY_LIMIT {
         return Err(413);
     }

@@ -97,12 +97,12 @@ pub fn difference(metric: &Metric, base: &[f64], new: &[f64], method: Option<Met
         change,
         percent: (base_mean != 0.0).then(|| 100.0 * change / base_mean),
         interval,
-        judgement: if same { Judgement::Same } else { judge(metric.better(), interval) },
+        judgement: if same { Judgement::Same } else { direction(metric.better(), interval) },
         of_unit: metric.unit(),
     }
 }
 
-fn judge(better: Better, interval: Option<Interval>) -> Judgement {
+fn direction(better: Better, interval: Option<Interval>) -> Judgement {
     let Some(Interval { low, high }) = interval else { return Judgement::NoiseUnknown };
     if low <= 0.0 && high >= 0.0 {
         return Judgement::WithinNoise;

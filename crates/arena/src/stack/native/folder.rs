@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Native;
 use crate::exit;
 use crate::stack::lab::PARTS;
-use crate::stack::process::NEW_CLUSTER;
+use crate::stack::members::NEW_CLUSTER;
 
 /// The file that tells a data directory from anybody else's folder.
 pub(super) const MARK: &str = ".peleja";
@@ -101,22 +101,23 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::members::group;
 
     #[test]
-    pub(super) fn a_folder_is_one_stack_however_it_is_written() {
+    fn a_folder_is_one_stack_however_it_is_written() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         fs::create_dir(root.join("real")).unwrap();
         std::os::unix::fs::symlink(root.join("real"), root.join("link")).unwrap();
         let stack = |folder: &str| Native::at(&root.join(folder));
         for folder in ["real/", "./real", "link", "link/"] {
-            assert_eq!(stack(folder).group(), stack("real").group(), "{folder}");
+            assert_eq!(group(&stack(folder).data), group(&stack("real").data), "{folder}");
         }
         assert_eq!(stack("link/new/").data, root.join("real/new"));
     }
 
     #[test]
-    pub(super) fn folders_that_a_service_could_not_use_are_refused() {
+    fn folders_that_a_service_could_not_use_are_refused() {
         assert_eq!(data_folder("/nowhere/é_1.2-3+4@5~6/").unwrap(), Path::new("/nowhere/é_1.2-3+4@5~6"));
         assert!(data_folder("relative").unwrap().is_absolute());
         for wrong in ["", "/a b", "/a,b", "/a;b", "/a'b", "/a\"b", "/a\\b", "/a\nb", "/$a", "/{a", "/a#b"] {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    pub(super) fn somebody_s_own_folders_are_left_alone() {
+    fn somebody_s_own_folders_are_left_alone() {
         let home = tempfile::tempdir().unwrap();
         for folder in ["bin", "logs", "db"] {
             fs::create_dir(home.path().join(folder)).unwrap();
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    pub(super) fn who_comes_second_waits_for_the_lock_of_the_folder_that_is_there() {
+    fn who_comes_second_waits_for_the_lock_of_the_folder_that_is_there() {
         let root = tempfile::tempdir().unwrap();
         let native = Native::at(&root.path().join("stack"));
         assert!(native.lock().unwrap().is_none());

@@ -11,14 +11,15 @@ use super::port::port_is_free;
 use super::settings::{LabSettings, Settings};
 use crate::stack::compose::Compose;
 use crate::stack::lab::{self, Lab};
-use crate::stack::process::{self, Account};
+use crate::stack::members;
+use crate::stack::process::Account;
 use crate::workspace::Workspace;
 
 impl Native {
     /// What is known of the lab beside this stack, if it was started.
     pub fn lab(&self) -> Option<Lab> {
         let LabSettings { ports, limits } = self.settings()?.lab?;
-        let found = process::find(&self.data);
+        let found = members::find(&self.data);
         Some(Lab { ports, limits, running: lab::PARTS.iter().all(|part| found.main.contains_key(*part)) })
     }
 
@@ -34,7 +35,7 @@ impl Native {
         let account = Account::choose()?;
         let mut settings = self.settings().context("the lab needs the stack's database, and the stack does not run")?;
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
-        let found = process::find(&self.data).main;
+        let found = members::find(&self.data).main;
         let missing: Vec<&str> = lab::PARTS.into_iter().filter(|part| !found.contains_key(*part)).collect();
         if missing.len() == lab::PARTS.len() || settings.lab.is_none() {
             let limits = lab::PARTS.iter().map(|part| compose.limit(part)).collect::<Result<_, _>>()?;

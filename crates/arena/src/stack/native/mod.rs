@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::PARTS;
+use super::members;
 use super::process::{self, Account};
 use super::{Engine, Running};
 use crate::exit;
@@ -63,35 +64,23 @@ impl Native {
         format!("/var/tmp/peleja-{}", nix::unistd::Uid::effective()).into()
     }
 
-    /// The control group that holds the services' groups.
-    fn group(&self) -> String {
-        // FNV-1a: the same data directory always has the same group, so that any arena can find it.
-        let hash = self
-            .data
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("peleja-{:08x}", hash >> 32)
-    }
-
     /// The stack if all of it runs.
     pub fn running(&self) -> Option<Running> {
         let settings = self.settings()?;
-        let found = process::find(&self.data);
+        let found = members::find(&self.data);
         SERVICES.iter().all(|service| found.main.contains_key(*service)).then(|| self.describe(&settings))
     }
 
     /// Main process by service, for those that run.
-    pub fn processes(&self) -> process::Found {
-        process::find(&self.data)
+    pub fn processes(&self) -> members::Found {
+        members::find(&self.data)
     }
 
     fn describe(&self, settings: &Settings) -> Running {
-        let found = process::find(&self.data);
+        let found = members::find(&self.data);
         let limited = settings.is_limited();
         let observe = |service: &str| {
-            let group = Target::Cgroup(format!("{}/{service}", self.group()));
+            let group = Target::Cgroup(format!("{}/{service}", members::group(&self.data)));
             let process = found.main.get(service).and_then(|pid| u32::try_from(*pid).ok()).map(Target::Process);
             Some((service.to_owned(), if limited { group } else { process? }))
         };
@@ -121,7 +110,7 @@ impl Native {
             return self.start_missing(workspace, Account::choose()?, &settings);
         }
         // Now that nobody else starts or ends anything here.
-        let nothing = process::find(&self.data).all.is_empty();
+        let nothing = members::find(&self.data).all.is_empty();
         ensure!(nothing, "a part of a stack runs below {}; `cargo arena down` ends it", self.data.display());
         self.check(options.port, options.database_port)?;
         self.start_fresh(workspace, options).inspect_err(|_| {
@@ -169,10 +158,10 @@ impl Native {
 
     fn start_missing(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<Running> {
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
-        let found = process::find(&self.data);
+        let found = members::find(&self.data);
         let missing = |service: &str| !found.main.contains_key(service);
         for service in SERVICES.into_iter().filter(|service| missing(service)) {
-            process::end_orphans(&self.data, service)?;
+            members::end_orphans(&self.data, service)?;
         }
         if missing("db") {
             self.remove_stale_locks(settings)?;
@@ -236,7 +225,7 @@ impl Native {
     }
 
     fn end(&self, erase: bool) -> anyhow::Result<usize> {
-        let found = process::find(&self.data);
+        let found = members::find(&self.data);
         let main = |service: &str| found.main.get(service).copied();
         // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions
         // and writes a checkpoint on SIGINT.
@@ -251,17 +240,17 @@ impl Native {
             process::wait_until(STOP_PATIENCE, || self.ended(&pids));
         }
         // Whoever is left has no parent any more, or does not listen.
-        let left = || [process::find(&self.data).all, self.hierarchy.processes(&self.group())].concat();
+        let left = || members::everyone(&self.data, &self.hierarchy);
         process::signal(left(), Signal::SIGKILL);
         let gone = process::wait_until(STOP_PATIENCE, || left().is_empty());
         ensure!(gone, "these processes do not end: {:?}", left());
-        self.hierarchy.remove(&self.group())?;
+        self.hierarchy.remove(&members::group(&self.data))?;
         self.remove_files(erase)?;
         Ok(found.all.len())
     }
 
     fn ended(&self, pids: &[i32]) -> bool {
-        let all = process::find(&self.data).all;
+        let all = members::find(&self.data).all;
         pids.iter().all(|pid| !all.contains(pid))
     }
 }

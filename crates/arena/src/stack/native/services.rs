@@ -15,8 +15,9 @@ use crate::exit;
 use crate::stack::cgroup_limits::Entrance;
 use crate::stack::cluster;
 use crate::stack::compose::Compose;
+use crate::stack::members::{self, NEW_CLUSTER};
 use crate::stack::prerequisites::{self, Tool};
-use crate::stack::process::{self, Account, NEW_CLUSTER};
+use crate::stack::process::{self, Account};
 use crate::workspace::Workspace;
 
 /// The folder of the sockets in `docker-compose.yml` and `nginx.conf`.
@@ -164,11 +165,11 @@ impl Native {
 
     fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {
         let limit = settings.limit(service).filter(|limit| limit.cpus.is_some());
-        limit.map(|limit| self.hierarchy.create(&self.group(), limit)).transpose()
+        limit.map(|limit| self.hierarchy.create(&members::group(&self.data), limit)).transpose()
     }
 
     pub(super) fn wait_for(&self, service: &str, ready: impl Fn() -> bool) -> anyhow::Result<()> {
-        let ended = || !process::find(&self.data).main.contains_key(service);
+        let ended = || !members::find(&self.data).main.contains_key(service);
         let (mut missed, mut gone) = (false, false);
         let came = process::wait_until(READY_PATIENCE, || {
             let is_ready = ready();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Native;
 use crate::record::run::Limit;
 use crate::stack::lab::Ports;
-use crate::stack::process;
+use crate::stack::members;
 
 /// What was chosen at the start, kept for those who look later.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl Native {
     }
 
     pub(super) fn settings_of_a_part(&self) -> Option<Settings> {
-        self.settings().filter(|_| !process::find(&self.data).main.is_empty())
+        self.settings().filter(|_| !members::find(&self.data).main.is_empty())
     }
 
     pub(super) fn write_settings(&self, settings: &Settings) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Whether a run says something about the server, or only about the driver.
+//! How hard the driver had it, and so whether a run says something about the server or only about the driver.
 
 use std::time::Duration;
 
@@ -57,57 +57,57 @@ impl Conduct {
     }
 }
 
-/// Whether a run can be believed.
+/// How hard the driver had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Validity {
-    /// It says something about the server.
-    Valid,
-    /// It does, but the tail may be the driver's.
-    Suspect,
-    /// It says nothing about the server.
-    Invalid,
+pub enum Strain {
+    /// It was in time: the run says something about the server.
+    None,
+    /// It was late now and then: the tail may be the driver's.
+    Noticeable,
+    /// It was the bottleneck: the run says nothing about the server.
+    TooMuch,
 }
 
-impl Validity {
+impl Strain {
     /// The word for tables.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Valid => "VALID",
-            Self::Suspect => "SUSPECT",
-            Self::Invalid => "INVALID",
+            Self::None => "VALID",
+            Self::Noticeable => "SUSPECT",
+            Self::TooMuch => "INVALID",
         }
     }
 }
 
-/// Judges the driver; the reasons are those that weigh as much as the outcome.
-pub fn judge(conduct: &Conduct) -> (Validity, Vec<String>) {
+/// The worst that the driver had to bear, and what shows that much of it.
+pub fn strain(conduct: &Conduct) -> (Strain, Vec<String>) {
     let findings = [unsent(conduct), rate(conduct), lag(conduct), cpu(conduct)];
-    let worst = findings.iter().flatten().map(|(validity, _)| *validity).max().unwrap_or(Validity::Valid);
-    let reasons = findings.into_iter().flatten().filter(|(validity, _)| *validity == worst);
+    let worst = findings.iter().flatten().map(|(strain, _)| *strain).max().unwrap_or(Strain::None);
+    let reasons = findings.into_iter().flatten().filter(|(strain, _)| *strain == worst);
     (worst, reasons.map(|(_, reason)| reason).collect())
 }
 
-type Finding = Option<(Validity, String)>;
+type Finding = Option<(Strain, String)>;
 
 fn unsent(conduct: &Conduct) -> Finding {
     let Conduct { unsent, intended, .. } = conduct;
     let reason =
         || format!("{unsent} of {intended} requests could not be sent: this machine ran out of sockets or ports");
-    (*unsent > 0).then(|| (Validity::Invalid, reason()))
+    (*unsent > 0).then(|| (Strain::TooMuch, reason()))
 }
 
 fn rate(conduct: &Conduct) -> Finding {
     let achieved = conduct.achieved();
     let reason = || format!("only {:.1} % of the intended requests were sent when it was their time", 100.0 * achieved);
-    (achieved < FEWEST_ON_TIME).then(|| (Validity::Invalid, reason()))
+    (achieved < FEWEST_ON_TIME).then(|| (Strain::TooMuch, reason()))
 }
 
 fn lag(conduct: &Conduct) -> Finding {
     let lag = conduct.lag_p99;
     let reason = format!("1 % of the requests were sent {:.1} ms late or more", lag.as_secs_f64() * 1e3);
     match lag {
-        _ if lag >= conduct.most_lag => Some((Validity::Invalid, reason)),
-        _ if lag >= NOTICEABLE_LAG => Some((Validity::Suspect, reason)),
+        _ if lag >= conduct.most_lag => Some((Strain::TooMuch, reason)),
+        _ if lag >= NOTICEABLE_LAG => Some((Strain::Noticeable, reason)),
         _ => None,
     }
 }
@@ -116,8 +116,8 @@ fn cpu(conduct: &Conduct) -> Finding {
     let share = conduct.busiest;
     let reason = format!("the driver used {:.0} % of a core in its busiest second", 100.0 * share);
     match share {
-        _ if share >= EXHAUSTED => Some((Validity::Invalid, reason)),
-        _ if share >= BUSY => Some((Validity::Suspect, reason)),
+        _ if share >= EXHAUSTED => Some((Strain::TooMuch, reason)),
+        _ if share >= BUSY => Some((Strain::Noticeable, reason)),
         _ => None,
     }
 }
@@ -135,23 +135,23 @@ mod tests {
         busiest: 0.2,
     };
 
-    fn validity(conduct: Conduct) -> Validity {
-        let (validity, reasons) = judge(&conduct);
-        assert_eq!(validity == Validity::Valid, reasons.is_empty());
-        validity
+    fn of(conduct: Conduct) -> Strain {
+        let (strain, reasons) = strain(&conduct);
+        assert_eq!(strain == Strain::None, reasons.is_empty());
+        strain
     }
 
     #[test]
     fn a_driver_in_time_is_believed() {
-        assert_eq!(validity(GOOD), Validity::Valid);
-        assert_eq!(validity(Conduct { intended: 0, on_time: 0, ..GOOD }), Validity::Valid);
-        assert_eq!(validity(Conduct { on_time: 995, ..GOOD }), Validity::Valid);
+        assert_eq!(of(GOOD), Strain::None);
+        assert_eq!(of(Conduct { intended: 0, on_time: 0, ..GOOD }), Strain::None);
+        assert_eq!(of(Conduct { on_time: 995, ..GOOD }), Strain::None);
     }
 
     #[test]
     fn a_tail_of_its_own_is_suspect() {
-        assert_eq!(validity(Conduct { lag_p99: Duration::from_millis(5), ..GOOD }), Validity::Suspect);
-        assert_eq!(validity(Conduct { busiest: 0.7, ..GOOD }), Validity::Suspect);
+        assert_eq!(of(Conduct { lag_p99: Duration::from_millis(5), ..GOOD }), Strain::Noticeable);
+        assert_eq!(of(Conduct { busiest: 0.7, ..GOOD }), Strain::Noticeable);
     }
 
     #[test]
@@ -162,14 +162,14 @@ mod tests {
             Conduct { lag_p99: Duration::from_millis(100), ..GOOD },
             Conduct { busiest: 0.95, ..GOOD },
         ] {
-            assert_eq!(validity(conduct), Validity::Invalid, "{conduct:?}");
+            assert_eq!(of(conduct), Strain::TooMuch, "{conduct:?}");
         }
     }
 
     #[test]
     fn only_the_weightiest_reasons_are_given() {
-        let (validity, reasons) = judge(&Conduct { unsent: 7, busiest: 0.8, ..GOOD });
-        assert_eq!(validity, Validity::Invalid);
+        let (strain, reasons) = strain(&Conduct { unsent: 7, busiest: 0.8, ..GOOD });
+        assert_eq!(strain, Strain::TooMuch);
         assert_eq!(reasons, ["7 of 1000 requests could not be sent: this machine ran out of sockets or ports"]);
     }
 }

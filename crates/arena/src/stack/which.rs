@@ -1,0 +1,145 @@
+//! Which stack a command line means, and what is done with it, whatever runs its services.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::Args;
+
+use super::compose::Compose;
+use super::docker::Docker;
+use super::lab::Lab;
+use super::native::{self, Native};
+use super::prerequisites::{self, Install, Tool};
+use super::{Engine, PORT, Running};
+use crate::exit;
+use crate::workspace::Workspace;
+
+/// Which stack is meant.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// What runs the services.
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: Engine,
+    /// Where plain processes keep their files, a new or an empty folder; another one is another stack. [default:
+    /// /var/tmp/peleja-UID]
+    #[arg(long, value_name = "DIR", value_parser = native::data_folder)]
+    data: Option<PathBuf>,
+    /// Port of the API.
+    #[arg(long, default_value_t = PORT, value_parser = port())]
+    port: u16,
+    /// Port of PostgreSQL on the loopback address. [default: 5432, or any free one where that is taken]
+    #[arg(long, value_name = "PORT", value_parser = port())]
+    database_port: Option<u16>,
+    /// A Compose file laid over docker-compose.yml, as `docker compose --file` does: other limits, other settings. May
+    /// be repeated.
+    #[arg(long = "overlay", value_name = "FILE")]
+    overlays: Vec<PathBuf>,
+}
+
+/// Port 0 means any to the kernel, and nothing to whoever wants to connect.
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+impl Which {
+    /// Whether a stack could be started so, as far as the command line goes.
+    ///
+    /// # Errors
+    ///
+    /// If the same port is wanted twice, an overlay cannot be laid over `docker-compose.yml`, or Docker is to set no limits.
+    pub fn check(&self, workspace: &Workspace, limits: bool) -> anyhow::Result<()> {
+        let settable = limits || self.engine == Engine::Native;
+        ensure!(settable, "--no-limits is for the native engine; under Docker the Compose file sets them");
+        ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
+        Compose::read(&workspace.path("docker-compose.yml"), &self.overlays)?;
+        Ok(())
+    }
+
+    /// Whether the machine has what the stack needs of ports and folders, as far as that can be told before it is built.
+    ///
+    /// # Errors
+    ///
+    /// As [`Native::check`].
+    pub fn check_machine(&self) -> anyhow::Result<()> {
+        match self.engine {
+            Engine::Native => self.native()?.check(self.port, self.database_port),
+            Engine::Docker => Ok(()),
+        }
+    }
+
+    /// The flags by which another command finds the same stack.
+    pub fn flags(&self) -> String {
+        match (self.engine, &self.data) {
+            (Engine::Docker, _) => " --engine docker".into(),
+            (Engine::Native, Some(data)) => format!(" --data {}", data.display()),
+            (Engine::Native, None) => String::new(),
+        }
+    }
+
+    /// The stack of plain processes that is meant.
+    pub fn native(&self) -> anyhow::Result<Native> {
+        Ok(Native::at(&self.data.clone().unwrap_or_else(Native::default_data)))
+    }
+
+    /// The Compose project that is meant.
+    pub fn docker(&self, workspace: &Workspace) -> Docker {
+        Docker::new(workspace, self.port, self.database_port, self.overlays.clone())
+    }
+
+    /// The stack if it runs.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    pub fn running(&self, workspace: &Workspace) -> anyhow::Result<Option<Running>> {
+        match self.engine {
+            Engine::Native => Ok(self.native()?.running()),
+            Engine::Docker => self.docker(workspace).running(),
+        }
+    }
+
+    /// The lab beside the stack, if it was started.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out.
+    pub fn lab(&self, workspace: &Workspace) -> anyhow::Result<Option<Lab>> {
+        match self.engine {
+            Engine::Native => Ok(self.native()?.lab()),
+            Engine::Docker => self.docker(workspace).lab(),
+        }
+    }
+
+    /// Builds what is needed and starts the stack.
+    ///
+    /// # Errors
+    ///
+    /// If a prerequisite is missing and may not be installed, a build fails, or the stack does not come up.
+    pub fn up(&self, workspace: &Workspace, limits: bool, install: Install) -> anyhow::Result<Running> {
+        match self.engine {
+            Engine::Native => {
+                self.check_machine()?;
+                prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
+                let program = workspace.build("peleja", "release")?;
+                exit::fail_if_interrupted()?;
+                let overlays = self.overlays.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
+                let (port, database_port) = (self.port, self.database_port);
+                let options = native::Options { port, database_port, limits, overlays, program };
+                self.native()?.up(workspace, &options)
+            }
+            Engine::Docker => self.docker(workspace).up(),
+        }
+    }
+
+    /// Ends the stack. Returns how many processes or containers ran.
+    ///
+    /// # Errors
+    ///
+    /// If something does not end.
+    pub fn down(&self, workspace: &Workspace, erase: bool) -> anyhow::Result<usize> {
+        match self.engine {
+            Engine::Native => self.native()?.down(erase),
+            Engine::Docker => self.docker(workspace).down(erase),
+        }
+    }
+}
