@@ -315,6 +315,9 @@ pub struct Generator {
     pub intended: u64,
     /// Requests that were sent.
     pub sent: u64,
+    /// Those of them that were sent once more, because the server closed an idle connection just then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
     /// How late the generator sent, 99th percentile.
     pub send_lag_p99: f64,
     /// The generator's own CPU time in seconds.

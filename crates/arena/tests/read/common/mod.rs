@@ -36,6 +36,7 @@ pub fn run(id: &str, seconds: u64, slowness: f64) -> Run {
             sent: requests.iter().map(|kind| kind.count).sum(),
             send_lag_p99: 0.8,
             cpu_seconds: 4.4,
+            ..Generator::default()
         }),
         steps: Vec::new(),
         series: Series {
