@@ -126,9 +126,14 @@ impl LoadArgs {
             return Ok(Plan::Profile(profile));
         };
         let usual = || UNTIL.map(str::parse).into_iter().collect::<Result<_, _>>().map_err(anyhow::Error::msg);
-        let until = if self.until.is_empty() { usual()? } else { self.until.clone() };
+        let wants_every_figure = !self.until.is_empty();
+        let until = if wants_every_figure { self.until.clone() } else { usual()? };
+        for kind in until.iter().filter_map(|threshold| threshold.metric().kind()) {
+            let kinds = Kind::ALL.map(Kind::name);
+            ensure!(kinds.contains(&kind), "--until: no request is called {kind:?}; known are {}", kinds.join(", "));
+        }
         let step = self.step.unwrap_or(from);
-        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until };
+        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until, wants_every_figure };
         let is_endless = ramp.steps().nth(MOST_STEPS).is_some();
         ensure!(!is_endless, "a ramp of more than {MOST_STEPS} steps; make --step greater");
         Ok(Plan::Ramp(ramp))

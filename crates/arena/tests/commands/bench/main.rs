@@ -364,6 +364,20 @@ fn a_ramp_ends_at_its_knee() {
 }
 
 #[test]
+fn a_step_that_does_not_tell_what_it_is_held_to_ends_the_ramp() {
+    let server = Server::start(Fault::None);
+    let broken = |until: &[&str], mix: &str| {
+        let ramp = ["--ramp", "20..40", "--step-seconds", "0.5", "--mix", mix];
+        let run = Bench::against(&server).with(&ramp).with(until).output().run();
+        run.steps.into_iter().map(|step| step.broken).collect::<Vec<_>>()
+    };
+    let missing = |figure: &str| vec![vec![format!("this step does not tell {figure}")]];
+    assert_eq!(broken(&["--until", "db.cpu_seconds>1s"], "1:1:1"), missing("db.cpu_seconds"));
+    assert_eq!(broken(&["--until", "search.p99>10s"], "1:0:0"), missing("search.p99"));
+    assert_eq!(broken(&[], "1:0:0"), vec![Vec::<String>::new(); 2], "nobody asked for searches");
+}
+
+#[test]
 fn the_seconds_of_a_ramp_are_those_of_the_services_it_loads() {
     let server = Server::start(Fault::None);
     let ramp = ["--ramp", "20..60", "--step-seconds", "0.5", "--until", "failed>0"];
@@ -448,6 +462,9 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         &["--timeout", "0"],
         &["--mix", "1:1:1"],
         &["--ramp", "1..1e6", "--step", "1e-6"],
+        &["--ramp", "1..2", "--until", "creat.p99>0ms"],
+        &["--ramp", "1..2", "--until", "create.p98>0ms"],
+        &["--people-path", "/a|b"],
         &["--search-parameter", "q q"],
         &["--observe", "db=999999999"],
         &["--hdr-log", "/nowhere/times.hlog"],
