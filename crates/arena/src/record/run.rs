@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// What puts runs into the order of time. A start that is no time comes first.
+    pub fn age(&self) -> impl Ord + '_ {
+        (self.started.parse::<Timestamp>().ok(), &self.started, &self.id)
+    }
+
     /// Requests sent, all kinds together.
     pub fn request_count(&self) -> u64 {
         self.requests.iter().map(|kind| kind.count).sum()
