@@ -156,7 +156,7 @@ impl History {
                 Err(error) => contents.unreadable.push(error),
             }
         }
-        contents.runs.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+        contents.runs.sort_by(|a, b| a.age().cmp(&b.age()));
         Ok(contents)
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// What puts runs into the order of time. A start that is no time comes first.
+    pub fn age(&self) -> impl Ord + '_ {
+        (self.started.parse::<Timestamp>().ok(), &self.started, &self.id)
+    }
+
     /// Requests sent, all kinds together.
     pub fn request_count(&self) -> u64 {
         self.requests.iter().map(|kind| kind.count).sum()
@@ -277,8 +283,21 @@ pub struct Cost {
     pub throttled_seconds: Option<f64>,
     /// The most memory it held at once.
     pub memory_peak_bytes: Option<u64>,
+    /// Whether that is what was seen when somebody looked, and not the kernel's own peak.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory_peak_sampled: bool,
     /// Bytes written to block devices.
     pub disk_write_bytes: Option<u64>,
+    /// How often it began anew during the load.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
+    /// Whether it had ended before the load did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What speaks for a 201 being on disk.
@@ -303,6 +322,9 @@ pub struct Generator {
     pub intended: u64,
     /// Requests that were sent.
     pub sent: u64,
+    /// Those of them that were sent once more, because the server closed an idle connection just then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
     /// How late the generator sent, 99th percentile.
     pub send_lag_p99: f64,
     /// The generator's own CPU time in seconds.

@@ -36,6 +36,11 @@ impl Threshold {
         Some((holds, value))
     }
 
+    /// The figure that is compared.
+    pub fn metric(&self) -> &Metric {
+        &self.metric
+    }
+
     /// A figure as the threshold's metric is shown.
     pub fn show(&self, value: f64) -> String {
         format!("{} is {}", self.metric, self.metric.unit().show(value))

@@ -14,6 +14,7 @@ use crate::load::driver::plan::{MOST_STEPS, Plan, Ramp};
 use crate::load::driver::rules::Strictness;
 use crate::load::driver::schedule::{Kind, Mix, Profile};
 use crate::load::driver::worker::Behaviour;
+use crate::load::location::Origin;
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
@@ -125,9 +126,14 @@ impl LoadArgs {
             return Ok(Plan::Profile(profile));
         };
         let usual = || UNTIL.map(str::parse).into_iter().collect::<Result<_, _>>().map_err(anyhow::Error::msg);
-        let until = if self.until.is_empty() { usual()? } else { self.until.clone() };
+        let wants_every_figure = !self.until.is_empty();
+        let until = if wants_every_figure { self.until.clone() } else { usual()? };
+        for kind in until.iter().filter_map(|threshold| threshold.metric().kind()) {
+            let kinds = Kind::ALL.map(Kind::name);
+            ensure!(kinds.contains(&kind), "--until: no request is called {kind:?}; known are {}", kinds.join(", "));
+        }
         let step = self.step.unwrap_or(from);
-        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until };
+        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until, wants_every_figure };
         let is_endless = ramp.steps().nth(MOST_STEPS).is_some();
         ensure!(!is_endless, "a ramp of more than {MOST_STEPS} steps; make --step greater");
         Ok(Plan::Ramp(ramp))
@@ -238,9 +244,11 @@ impl EntryArgs {
             None => usual().parse().map_err(anyhow::Error::msg).context("the running stack's URL")?,
         };
         let at = |path: &Option<String>, usual: &str| base.path(path.as_deref().unwrap_or(usual));
+        let people_path = at(&self.people_path, self.vocabulary.people_path());
         Ok(Entry {
             address: base.resolve()?,
-            people_path: at(&self.people_path, self.vocabulary.people_path()),
+            origin: Origin::new(&base.authority(), &people_path)?,
+            people_path,
             count_path: at(&self.count_path, self.vocabulary.count_path()),
             search_parameter: self.search_parameter.as_deref().unwrap_or(self.vocabulary.search_parameter()).to_owned(),
             statuses: [
@@ -284,7 +292,7 @@ fn mix(text: &str) -> Result<Mix, String> {
 }
 
 fn path(text: &str) -> Result<String, String> {
-    match text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    match text.starts_with('/') && !text.contains('#') && Origin::new("localhost", text).is_ok() {
         true => Ok(text.to_owned()),
         false => Err("expected a path that begins with /".into()),
     }
@@ -309,7 +317,7 @@ mod tests {
         assert!(path("/people").is_ok());
         assert!(["", "500", "8000..500", "a..b", "0..5"].iter().all(|text| span(text).is_err()));
         assert!(["", "1:2", "1:2:3:4", "0:0:0", "1:x:3", "-1:1:1", "1:2:nan"].iter().all(|text| mix(text).is_err()));
-        assert!(["", "people", "/a b"].iter().all(|text| path(text).is_err()));
+        assert!(["", "people", "/a b", "/a#b", "/a|b"].iter().all(|text| path(text).is_err()));
         assert!(["q", "filter[name]"].iter().all(|text| parameter(text).is_ok()));
         assert!(["", "q q", "q&r", "q=", "é"].iter().all(|text| parameter(text).is_err()));
         assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| positive(text).is_err()));

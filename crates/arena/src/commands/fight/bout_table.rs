@@ -76,7 +76,7 @@ fn bold(cells: [&str; COLUMNS]) -> Row {
 }
 
 fn conditions(run: &Run) -> String {
-    let mut text = String::new();
+    let mut text: String = costs::notes(run).iter().map(|note| format!("{note}  \n")).collect();
     if let Some(durability) = &run.durability {
         let honoured = if durability.honoured { "honoured" } else { "NOT honoured" };
         text.push_str(&format!(

@@ -117,6 +117,7 @@ fn conclude_step(ramp: &Ramp, rate: f64, driven: &Driven) -> anyhow::Result<(Ste
     let run = document::draft(&driven.monitor, driven.length)?;
     let held = |threshold: &Threshold| match threshold.holds(&run) {
         Some((true, value)) => Some(threshold.show(value)),
+        None if ramp.wants_every_figure => Some(format!("this step does not tell {}", threshold.metric())),
         _ => None,
     };
     let broken: Vec<String> = ramp.until.iter().filter_map(held).collect();

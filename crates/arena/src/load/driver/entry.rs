@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::checks::Statuses;
 use super::schedule::Kind;
+use crate::load::location::Origin;
 
 /// A server that speaks the people API, or something near it.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Entry {
     pub host: String,
     /// The path that creates and searches.
     pub people_path: String,
+    /// The URL that creates go to.
+    pub origin: Origin,
     /// The path that counts people.
     pub count_path: String,
     /// The query parameter of a search.

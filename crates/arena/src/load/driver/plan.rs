@@ -30,6 +30,8 @@ pub struct Ramp {
     pub mix: Mix,
     /// What ends the ramp.
     pub until: Vec<Threshold>,
+    /// Whether a step that does not tell the figure of a threshold ends it too.
+    pub wants_every_figure: bool,
 }
 
 impl Ramp {
@@ -67,7 +69,15 @@ mod tests {
     #[test]
     fn a_ramp_climbs_to_its_end() {
         let ramp = |from, to, step| {
-            let ramp = Ramp { from, to, step, step_seconds: 10.0, mix: EVENT_MIX, until: Vec::new() };
+            let ramp = Ramp {
+                from,
+                to,
+                step,
+                step_seconds: 10.0,
+                mix: EVENT_MIX,
+                until: Vec::new(),
+                wants_every_figure: false,
+            };
             ramp.steps().map(|(rate, _)| rate).collect::<Vec<_>>()
         };
         assert_eq!(ramp(100.0, 400.0, 100.0), [100.0, 200.0, 300.0, 400.0]);

@@ -67,6 +67,7 @@ fn body(runs: &Runs) -> Markup {
                 p.note { "No service was observed." }
             } @else {
                 (facts::costs(runs))
+                (facts::cost_notes(runs))
                 (charts(charts::cpu(runs)))
                 (charts(charts::memory(runs)))
             }

@@ -203,6 +203,43 @@ fn closing_without_an_answer_is_told() {
 }
 
 #[test]
+fn a_fetch_whose_idle_connection_is_closed_is_sent_once_more() {
+    let server = Server::start(Fault::ClosesIdle);
+    let ended = Bench::against(&server).shortly();
+    let run = ended.run();
+    assert_clean(&run);
+    assert_eq!(ended.status(), 0);
+    let (fetches, generator) = (kind(&run, "fetch").count, run.generator.unwrap());
+    assert!(fetches > 0);
+    assert_eq!((generator.repeated, generator.sent), (fetches, generator.intended));
+    assert_eq!(server.requests(), generator.sent, "nothing is sent a third time, and no create twice");
+}
+
+#[test]
+fn a_create_is_not_sent_once_more() {
+    let run = Bench::against(&Server::start(Fault::ClosesIdle)).with(&["--keep-alive"]).shortly().run();
+    assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["connection reset"]);
+    let others: u64 = run.requests.iter().filter(|kind| kind.kind != "create").map(Requests::failed).sum();
+    assert_eq!(others, 0, "{:?}", run.verdict);
+}
+
+#[test]
+fn a_person_may_be_said_to_be_anywhere_that_leads_there() {
+    for words in ["https://127.0.0.1/users/ID", "users/ID", "/users/ID/", "//127.0.0.1/users/ID#top"] {
+        let ended = Bench::against(&Server::start(Fault::Locates(words))).shortly();
+        let run = ended.run();
+        assert_clean(&run);
+        assert_eq!(Some(kind(&run, "fetch").count), run.people.unwrap().acknowledged, "{words}");
+    }
+}
+
+#[test]
+fn bytes_behind_an_answer_are_told() {
+    let run = assert_every_fetch_fails(Fault::Excess, "bytes behind the answer");
+    assert_eq!(kind(&run, "fetch").statuses, BTreeMap::from([(200, kind(&run, "fetch").count)]));
+}
+
+#[test]
 fn closing_in_the_middle_is_told() {
     assert_every_fetch_fails(Fault::CloseInTheMiddle, "closed in the middle of an answer");
 }
@@ -327,6 +364,20 @@ fn a_ramp_ends_at_its_knee() {
 }
 
 #[test]
+fn a_step_that_does_not_tell_what_it_is_held_to_ends_the_ramp() {
+    let server = Server::start(Fault::None);
+    let broken = |until: &[&str], mix: &str| {
+        let ramp = ["--ramp", "20..40", "--step-seconds", "0.5", "--mix", mix];
+        let run = Bench::against(&server).with(&ramp).with(until).output().run();
+        run.steps.into_iter().map(|step| step.broken).collect::<Vec<_>>()
+    };
+    let missing = |figure: &str| vec![vec![format!("this step does not tell {figure}")]];
+    assert_eq!(broken(&["--until", "db.cpu_seconds>1s"], "1:1:1"), missing("db.cpu_seconds"));
+    assert_eq!(broken(&["--until", "search.p99>10s"], "1:0:0"), missing("search.p99"));
+    assert_eq!(broken(&[], "1:0:0"), vec![Vec::<String>::new(); 2], "nobody asked for searches");
+}
+
+#[test]
 fn the_seconds_of_a_ramp_are_those_of_the_services_it_loads() {
     let server = Server::start(Fault::None);
     let ramp = ["--ramp", "20..60", "--step-seconds", "0.5", "--until", "failed>0"];
@@ -411,6 +462,9 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         &["--timeout", "0"],
         &["--mix", "1:1:1"],
         &["--ramp", "1..1e6", "--step", "1e-6"],
+        &["--ramp", "1..2", "--until", "creat.p99>0ms"],
+        &["--ramp", "1..2", "--until", "create.p98>0ms"],
+        &["--people-path", "/a|b"],
         &["--search-parameter", "q q"],
         &["--observe", "db=999999999"],
         &["--hdr-log", "/nowhere/times.hlog"],
