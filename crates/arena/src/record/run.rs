@@ -41,11 +41,9 @@ pub struct Run {
     pub versions: BTreeMap<String, String>,
     /// Where it ran.
     pub machine: Machine,
-    /// The judgement.
-    pub verdict: Verdict,
-    /// The score, where the run stored people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub people: Option<People>,
+    /// The judgement, and the score that it holds to.
+    #[serde(flatten)]
+    pub judged: Judged,
     /// Outcome by kind of request.
     pub requests: Vec<Requests>,
     /// Cost by service.
@@ -67,6 +65,16 @@ impl Run {
     /// What puts runs into the order of time. A start that is no time comes first.
     pub fn age(&self) -> impl Ord + '_ {
         (self.started.parse::<Timestamp>().ok(), &self.started, &self.id)
+    }
+
+    /// The judgement.
+    pub fn verdict(&self) -> &Verdict {
+        &self.judged.verdict
+    }
+
+    /// The score, where the run stored people.
+    pub fn people(&self) -> Option<People> {
+        self.judged.people
     }
 
     /// Requests sent, all kinds together.
@@ -147,6 +155,44 @@ pub struct Machine {
     pub cgroup: String,
 }
 
+/// A verdict and the score that it was reached over. They are only made together, so that no run in which people are lost
+/// or too many can be called clean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Claim")]
+pub struct Judged {
+    verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    people: Option<People>,
+}
+
+impl Judged {
+    /// A verdict over a score. One that would let lost or extra people pass fails for them.
+    pub fn new(verdict: Verdict, people: Option<People>) -> Self {
+        let faults = people.as_ref().map(People::faults).unwrap_or_default();
+        let lets_pass = matches!(verdict.outcome, Outcome::Clean | Outcome::Suspect);
+        match lets_pass && !faults.is_empty() {
+            true => Self { verdict: Verdict { outcome: Outcome::Failed, reasons: faults, ..verdict }, people },
+            false => Self { verdict, people },
+        }
+    }
+}
+
+/// What a document says; it may be older than the rule.
+#[derive(Deserialize, JsonSchema)]
+struct Claim {
+    /// The judgement.
+    verdict: Verdict,
+    /// The score, where the run stored people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    people: Option<People>,
+}
+
+impl From<Claim> for Judged {
+    fn from(Claim { verdict, people }: Claim) -> Self {
+        Self::new(verdict, people)
+    }
+}
+
 /// The judgement over a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
@@ -154,13 +200,24 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, one sentence each; empty where the outcome is `Clean`.
     pub reasons: Vec<String>,
+    /// What could not be checked, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
+}
+
+impl Verdict {
+    /// A verdict that leaves nothing unchecked.
+    pub fn new(outcome: Outcome, reasons: Vec<String>) -> Self {
+        Self { outcome, reasons, unchecked: Vec::new() }
+    }
 }
 
 /// The judgement in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// No failed request, the count exactly at the ceiling, the generator in time.
+    /// Nothing speaks against it: no failed request, the count exactly at the ceiling, whoever was answered with 201 found
+    /// and on disk, the generator in time.
     Clean,
     /// The server failed requests, or lost or invented people.
     Failed,
@@ -214,6 +271,13 @@ impl People {
     /// People that a correct server would have refused.
     pub fn extra(&self) -> u64 {
         self.stored.saturating_sub(self.ceiling)
+    }
+
+    /// What is wrong with the score, one sentence each.
+    pub fn faults(&self) -> Vec<String> {
+        let lost = (self.lost() > 0).then(|| format!("{} people are lost or were refused", self.lost()));
+        let extra = (self.extra() > 0).then(|| format!("{} people should not have been stored", self.extra()));
+        lost.into_iter().chain(extra).collect()
     }
 }
 
@@ -301,7 +365,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// What speaks for a 201 being on disk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
     /// PostgreSQL's `fsync`.
     pub fsync: bool,
@@ -309,13 +373,32 @@ pub struct Durability {
     pub synchronous_commit: String,
     /// Flushes of the write-ahead log during the load.
     pub wal_syncs: Option<u64>,
-    /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured before the load.
+    /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured without load.
     pub flush_median_us: Option<f64>,
-    /// Whether flushes seem to reach the disk: settings on, and no flush faster than a disk can be.
+    /// Whether flushes seem to reach the disk: settings on, no flush faster than a disk can be, and people flushed when
+    /// they are answered with 201.
     pub honoured: bool,
+    /// Whether the data directory is on a file system in memory.
+    #[serde(default)]
+    pub in_memory: bool,
+    /// Settings of roles and databases that have sessions answer before a commit is on disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub careless_settings: Vec<String>,
+    /// Transactions that stored the people who are there after the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<u64>,
+    /// Sessions of the database after the load, the arena's own left out: so many commits one flush can serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
+    /// People who were sent one by one, outside of the load, to see whether they are on disk when their 201 arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u64>,
+    /// Those of them who were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unflushed_probes: Option<u64>,
 }
 
-/// What the load generator says of itself.
+/// What the load generator says of itself. Of Gatling, requests are users, whose first request alone has its time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generator {
     /// Requests that the schedule held.

@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 use arena::record::history::History;
-use arena::record::run::{Driver, Outcome, Run, Verdict};
+use arena::record::run::{Driver, Judged, Outcome, Run, Verdict};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -143,7 +143,7 @@ fn runs_that_cannot_be_compared_are_warned_about() {
     new.settings.engine = "docker".into();
     new.machine.cores = 64;
     new.budget[0].cpus = Some(4.0);
-    new.verdict.outcome = Outcome::Suspect;
+    new.judged = Judged::new(Verdict::new(Outcome::Suspect, Vec::new()), new.people());
     new.settings.more.insert("commits".into(), "grouped".into());
     runs.history.save(&new).unwrap();
 

@@ -67,7 +67,7 @@ fn durability(run: &Run) -> String {
 }
 
 fn flaw(run: &Run) -> Option<String> {
-    let meaning = match run.verdict.outcome {
+    let meaning = match run.verdict().outcome {
         Outcome::Clean => return None,
         Outcome::Failed => "failed: its times are those of a server that did not do all the work",
         Outcome::Suspect => "is suspect: the generator was late now and then",

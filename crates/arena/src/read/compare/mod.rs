@@ -136,7 +136,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             show::text(&comparison, &shown)
         })?;
     }
-    let says_nothing = base.iter().chain(&new).any(|run| run.verdict.outcome == Outcome::Invalid);
+    let says_nothing = base.iter().chain(&new).any(|run| run.verdict().outcome == Outcome::Invalid);
     Ok(match comparison.missed() {
         _ if says_nothing && !thresholds.is_empty() => Exit::Invalid,
         true => Exit::ThresholdMissed,

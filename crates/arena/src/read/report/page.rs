@@ -120,7 +120,7 @@ fn cautions(runs: &Runs) -> Markup {
 
 fn title(runs: &Runs) -> String {
     match runs.single() {
-        Some(run) => format!("{}: {} · Peleja", run.label.as_ref().unwrap_or(&run.id), run.verdict.outcome),
+        Some(run) => format!("{}: {} · Peleja", run.label.as_ref().unwrap_or(&run.id), run.verdict().outcome),
         None => format!("{} · Peleja", runs.names.join(", ")),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod liars;
 mod server;
 
 use std::collections::BTreeMap;
@@ -28,13 +29,18 @@ impl Bench {
     }
 
     fn at(address: SocketAddr) -> Self {
+        let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../gatling/resources/small");
+        Self::sending(address, &resources.join("users-payloads.tsv"))
+    }
+
+    fn sending(address: SocketAddr, payloads: &Path) -> Self {
         let runs = TempDir::new().unwrap();
         let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../gatling/resources/small");
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
         command.env("ARENA_RUNS", runs.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // The machine that runs the tests may be as slow as it likes.
         command.args(["bench", "--json", "--max-lag", "60000", "--url", &format!("http://{address}")]);
-        command.arg("--payloads").arg(resources.join("users-payloads.tsv"));
+        command.arg("--payloads").arg(payloads);
         command.arg("--terms").arg(resources.join("search-terms.tsv"));
         Self { command, runs }
     }
@@ -80,7 +86,7 @@ fn kind<'a>(run: &'a Run, name: &str) -> &'a Requests {
 
 /// The server did everything right. Whether the driver was in time is the machine's affair.
 fn assert_clean(run: &Run) {
-    assert!(matches!(run.verdict.outcome, Outcome::Clean | Outcome::Suspect), "{:?}", run.verdict);
+    assert!(matches!(run.verdict().outcome, Outcome::Clean | Outcome::Suspect), "{:?}", run.verdict());
     assert_eq!(run.failed(), 0);
 }
 
@@ -92,10 +98,10 @@ fn failures(run: &Run, name: &str) -> BTreeMap<String, u64> {
 fn assert_every_fetch_fails(fault: Fault, reason: &str) -> Run {
     let ended = Bench::against(&Server::start(fault)).with(&["--timeout", "1"]).shortly();
     let run = ended.run();
-    assert_eq!(ended.status(), 1, "{:?}", run.verdict);
-    assert_eq!(run.verdict.outcome, Outcome::Failed);
+    assert_eq!(ended.status(), 1, "{:?}", run.verdict());
+    assert_eq!(run.verdict().outcome, Outcome::Failed);
     assert_eq!(failures(&run, "fetch"), BTreeMap::from([(reason.to_owned(), kind(&run, "fetch").count)]));
-    assert_eq!(run.failed(), kind(&run, "fetch").count, "{:?}", run.verdict);
+    assert_eq!(run.failed(), kind(&run, "fetch").count, "{:?}", run.verdict());
     run
 }
 
@@ -110,14 +116,15 @@ fn a_right_server_is_clean() {
         [kind(&run, "create").count, kind(&run, "search").count, kind(&run, "invalid-search").count],
         [162, 27, 11]
     );
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     assert_eq!((people.stored, people.acknowledged), (people.ceiling, Some(people.ceiling)));
     assert_eq!(kind(&run, "fetch").count, people.stored);
     assert_eq!(kind(&run, "create").statuses[&201], people.stored);
-    let generator = run.generator.unwrap();
-    assert_eq!((generator.sent, generator.intended), (server.requests(), server.requests()));
-    // One for each user, and two for the counts.
-    assert_eq!(server.connections(), 200 + 2);
+    let generator = run.generator.as_ref().unwrap();
+    // Searches for some of those who were stored come after the load.
+    let searched = server.requests() - generator.sent;
+    assert!(searched > 0 && generator.sent == generator.intended, "{generator:?}, {searched}");
+    assert_eq!(run.verdict().unchecked, ["whether a 201 is on disk: the database is out of reach"]);
     let completed: u64 = run.series.requests.values().flat_map(|series| &series.completed).sum();
     assert_eq!(completed, run.requests.iter().map(|requests| requests.count).sum::<u64>());
     assert!(run.series.requests.values().all(|series| series.p99.len() == run.series.in_flight.len()));
@@ -171,8 +178,8 @@ fn what_the_driver_sends_late_is_late_for_the_user_and_not_the_servers_fault() {
     let create = kind(&run, "create");
     let (response, service) = (create.response, create.service.unwrap());
     assert!(response.p95 >= 500.0 && service.p75 < response.p95 / 2.0, "{response:?} {service:?}");
-    assert!(run.generator.unwrap().send_lag_p99 >= 500.0);
-    assert_eq!(run.verdict.outcome, Outcome::Suspect, "{:?}", run.verdict);
+    assert!(run.generator.as_ref().unwrap().send_lag_p99 >= 500.0);
+    assert_eq!(run.verdict().outcome, Outcome::Suspect, "{:?}", run.verdict());
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn a_create_is_not_sent_once_more() {
     let run = Bench::against(&Server::start(Fault::ClosesIdle)).with(&["--keep-alive"]).shortly().run();
     assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["connection reset"]);
     let others: u64 = run.requests.iter().filter(|kind| kind.kind != "create").map(Requests::failed).sum();
-    assert_eq!(others, 0, "{:?}", run.verdict);
+    assert_eq!(others, 0, "{:?}", run.verdict());
 }
 
 #[test]
@@ -229,7 +236,7 @@ fn a_person_may_be_said_to_be_anywhere_that_leads_there() {
         let ended = Bench::against(&Server::start(Fault::Locates(words))).shortly();
         let run = ended.run();
         assert_clean(&run);
-        assert_eq!(Some(kind(&run, "fetch").count), run.people.unwrap().acknowledged, "{words}");
+        assert_eq!(Some(kind(&run, "fetch").count), run.people().unwrap().acknowledged, "{words}");
     }
 }
 
@@ -268,7 +275,7 @@ fn a_server_may_close_after_each_answer() {
         let server = Server::start(Fault::OneAnswerEach);
         let run = Bench::against(&server).with(arguments).shortly().run();
         assert_clean(&run);
-        assert_eq!(server.connections(), server.requests() + 2);
+        assert!(server.connections() >= server.requests() + 2, "{}", server.connections());
     }
 }
 
@@ -291,7 +298,7 @@ fn an_invalid_search_must_be_refused() {
 fn creates_get_what_their_row_deserves() {
     let run = Bench::against(&Server::start(Fault::AcceptsAnyone)).shortly().run();
     assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["status 201 instead of 400"]);
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     assert!(people.stored > people.ceiling);
 
     let run = Bench::against(&Server::start(Fault::OtherRefusals)).shortly().run();
@@ -313,11 +320,11 @@ fn a_create_must_say_where() {
 #[test]
 fn lost_people_are_missed() {
     let run = Bench::against(&Server::start(Fault::Loses)).shortly().run();
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     let lost = people.acknowledged.unwrap() - people.stored;
     assert_eq!(lost, people.acknowledged.unwrap().div_ceil(10));
     let reason = format!("{lost} people are lost: they were answered with 201 and are not stored");
-    assert!(run.verdict.reasons.contains(&reason), "{:?}", run.verdict);
+    assert!(run.verdict().reasons.contains(&reason), "{:?}", run.verdict());
 }
 
 #[test]
@@ -343,10 +350,10 @@ fn a_driver_that_runs_out_of_sockets_says_that_the_run_is_invalid() {
     limited.env("ARENA_RUNS", bench.runs.path());
     let ended = Ended { output: limited.output().unwrap(), runs: bench.runs };
     let run = ended.run();
-    assert_eq!((ended.status(), run.verdict.outcome), (98, Outcome::Invalid), "{:?}", run.verdict);
-    let generator = run.generator.unwrap();
+    assert_eq!((ended.status(), run.verdict().outcome), (98, Outcome::Invalid), "{:?}", run.verdict());
+    let generator = run.generator.as_ref().unwrap();
     assert!(generator.sent < generator.intended);
-    assert!(run.verdict.reasons[0].ends_with("this machine ran out of sockets or ports"), "{:?}", run.verdict);
+    assert!(run.verdict().reasons[0].ends_with("this machine ran out of sockets or ports"), "{:?}", run.verdict());
 }
 
 #[test]
@@ -400,8 +407,8 @@ fn an_interrupt_ends_the_run_and_shows_what_there_is() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
     let run = ended.run();
-    assert_eq!((ended.status(), run.verdict.outcome), (1, Outcome::Suspect), "{:?}", run.verdict);
-    assert!(run.verdict.reasons.contains(&"stopped before its end".to_owned()));
+    assert_eq!((ended.status(), run.verdict().outcome), (1, Outcome::Suspect), "{:?}", run.verdict());
+    assert!(run.verdict().reasons.contains(&"stopped before its end".to_owned()));
     assert!(run.request_count() >= 20);
 }
 
