@@ -1,69 +1,72 @@
-//! What `docker-compose.yml` says of the stack: the one place where its limits and settings stand.
+//! What Compose files say of a stack: the one place where its limits and settings stand.
+//!
+//! Who runs the services reads the files: under Docker that is Compose itself, and its reading is taken as it is. Plain
+//! processes need no Docker, so for them the files are read here, by the same rules: a table of notations in the tests
+//! holds both readings against each other. What plain processes cannot be given is refused by name.
+
+mod files;
+mod merge;
+mod plain;
+mod quantity;
+mod variables;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use serde::Deserialize;
+use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use crate::record::run::Limit;
 
 /// The services of a bout, in the order in which they are reported.
 pub const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];
 
-/// The services that make up the stack, by name.
+/// The services of a stack, in the form of `docker compose config --format json`.
 #[derive(Clone, Debug)]
 pub struct Compose {
-    services: BTreeMap<String, Service>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct File {
-    services: BTreeMap<String, Service>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Service {
-    #[serde(default)]
-    command: Vec<String>,
-    /// A name without a value is handed on from the caller's environment.
-    #[serde(default)]
-    environment: BTreeMap<String, Option<String>>,
-    deploy: Option<Deploy>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Deploy {
-    resources: Resources,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Resources {
-    limits: Limits,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Limits {
-    cpus: Option<String>,
-    memory: Option<String>,
+    services: BTreeMap<String, Value>,
 }
 
 impl Compose {
-    /// Reads the file, and lays others over it as `docker compose` does: what is given later wins, variable by variable
-    /// and limit by limit; a command is replaced whole.
+    /// Reads a checkout's file for plain processes, and lays others over it as `docker compose` does.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read, or one of [`SERVICES`] or a limit of one is missing in the end.
+    /// If a file is none that Compose takes, one of [`SERVICES`] is missing, or an overlay asks for what plain processes
+    /// cannot be given. The message begins with the file at fault.
     pub fn read(path: &Path, overlays: &[PathBuf]) -> anyhow::Result<Self> {
-        let mut services = BTreeMap::new();
-        for path in std::iter::once(path).chain(overlays.iter().map(PathBuf::as_path)) {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            let file: File = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
-            lay_over(&mut services, file.services);
+        let files: Vec<&Path> = std::iter::once(path).chain(overlays.iter().map(PathBuf::as_path)).collect();
+        let stacks = files::read(&files)?;
+        for (stacks, overlay) in stacks.windows(2).zip(overlays) {
+            plain::check(&stacks[0], &stacks[1], overlay)?;
         }
-        let compose = Self { services };
-        compose.limits().with_context(|| path.display().to_string())?;
+        // Each by itself, for the file at fault to be named.
+        let mut read =
+            files.iter().zip(stacks).map(|(file, stack)| Self::of(stack).with_context(|| file.display().to_string()));
+        read.try_fold(None, |_, compose| compose.map(Some))?.context("no Compose file was given")
+    }
+
+    /// Takes what `docker compose config --format json` printed, of the plain file and with the overlays.
+    ///
+    /// # Errors
+    ///
+    /// If it is nothing of that form, one of [`SERVICES`] is missing, or the last overlay brings a service of its own.
+    pub fn from_docker(plain: &str, laid_over: &str, overlays: &[PathBuf]) -> anyhow::Result<Self> {
+        let [plain, mut stack] = [plain, laid_over].map(serde_json::from_str::<Value>);
+        let stack = stack.as_mut().map_err(|error| anyhow::anyhow!("docker compose config: {error}"))?;
+        if let Some(overlay) = overlays.last() {
+            plain::check_services(&plain?, stack, overlay)?;
+        }
+        unescape(stack);
+        Self::of(stack.take())
+    }
+
+    fn of(mut stack: Value) -> anyhow::Result<Self> {
+        let services = stack.get_mut("services").map(Value::take).unwrap_or_default();
+        let compose = Self { services: serde_json::from_value(services).context("services")? };
+        SERVICES.iter().try_for_each(|name| compose.service(name).map(drop))?;
+        compose.services.keys().try_for_each(|name| compose.limit(name).map(drop))?;
         Ok(compose)
     }
 
@@ -71,150 +74,90 @@ impl Compose {
     ///
     /// # Errors
     ///
-    /// If a service or its limit is missing or cannot be read.
+    /// As [`Compose::limit`].
     pub fn limits(&self) -> anyhow::Result<Vec<Limit>> {
         SERVICES.iter().map(|name| self.limit(name)).collect()
     }
 
-    /// The limit of one service.
+    /// What one service may use, however the file writes it.
     ///
     /// # Errors
     ///
-    /// If the service or its limit is missing or cannot be read.
+    /// If there is no such service, or its limits cannot be read or contradict each other.
     pub fn limit(&self, name: &str) -> anyhow::Result<Limit> {
-        let deploy = self.service(name)?.deploy.as_ref();
-        let limits =
-            &deploy.with_context(|| format!("service {name} has no deploy.resources.limits"))?.resources.limits;
-        let given = |limit: &Option<String>, what: &str| {
-            limit.clone().with_context(|| format!("service {name} has no limit on its {what}"))
-        };
-        let (cpus, memory) = (given(&limits.cpus, "cpus")?, given(&limits.memory, "memory")?);
-        let cpus = cpus
-            .parse::<f64>()
-            .ok()
-            .filter(|cpus| *cpus > 0.0)
-            .with_context(|| format!("service {name}: cpus: {cpus}"))?;
-        let memory = bytes(&memory).with_context(|| format!("service {name}: memory: {memory}"))?;
-        Ok(Limit { service: name.to_owned(), cpus: Some(cpus), memory_bytes: Some(memory) })
+        let cpus = self.figure(name, ["cpus", "cpus"], quantity::cpus)?;
+        let memory_bytes = self.figure(name, ["mem_limit", "memory"], quantity::bytes)?;
+        Ok(Limit { service: name.to_owned(), cpus, memory_bytes })
     }
 
-    /// The command of a service.
+    /// A limit that has a short key and one below `deploy.resources.limits`; 0 stands for none.
+    fn figure<Figure: PartialEq + Default + Copy>(
+        &self,
+        name: &str,
+        [short, long]: [&str; 2],
+        read: fn(&Value) -> Option<Figure>,
+    ) -> anyhow::Result<Option<Figure>> {
+        let service = self.service(name)?;
+        let figure = |value: Option<&Value>, key: &str| -> anyhow::Result<Option<Figure>> {
+            let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+            let figure = read(value).with_context(|| format!("services.{name}.{key}: {value} cannot be read"))?;
+            Ok(Some(figure).filter(|figure| *figure != Figure::default()))
+        };
+        let limits = service.pointer("/deploy/resources/limits");
+        let below = figure(limits.and_then(|limits| limits.get(long)), &format!("deploy.resources.limits.{long}"))?;
+        let own = figure(service.get(short), short)?;
+        ensure!(
+            own.is_none() || below.is_none() || own == below,
+            "services.{name}: {short} and deploy.resources.limits.{long} say different things; give the second alone"
+        );
+        Ok(below.or(own))
+    }
+
+    /// The command of a service; empty where the file gives none.
     ///
     /// # Errors
     ///
     /// If there is no such service.
-    pub fn command(&self, name: &str) -> anyhow::Result<&[String]> {
-        Ok(&self.service(name)?.command)
+    pub fn command(&self, name: &str) -> anyhow::Result<Vec<&str>> {
+        let words = self.service(name)?.get("command").and_then(Value::as_array);
+        Ok(words.into_iter().flatten().filter_map(Value::as_str).collect())
     }
 
-    /// The environment of a service, as far as the file gives it.
+    /// The environment of a service, as far as the file or the caller gives it.
     ///
     /// # Errors
     ///
     /// If there is no such service.
     pub fn environment(&self, name: &str) -> anyhow::Result<BTreeMap<&str, &str>> {
-        let environment = &self.service(name)?.environment;
-        Ok(environment.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?))).collect())
+        let variables = self.service(name)?.get("environment").and_then(Value::as_object);
+        Ok(variables.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect())
     }
 
-    fn service(&self, name: &str) -> anyhow::Result<&Service> {
+    /// How many containers of a service Docker is to run.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn replicas(&self, name: &str) -> anyhow::Result<u64> {
+        let service = self.service(name)?;
+        let given = service.pointer("/deploy/replicas").or_else(|| service.get("scale"));
+        Ok(given.and_then(Value::as_u64).unwrap_or(1))
+    }
+
+    fn service(&self, name: &str) -> anyhow::Result<&Value> {
         self.services.get(name).with_context(|| format!("there is no service {name}"))
     }
 }
 
-fn lay_over(services: &mut BTreeMap<String, Service>, others: BTreeMap<String, Service>) {
-    for (name, over) in others {
-        let Some(service) = services.get_mut(&name) else {
-            services.insert(name, over);
-            continue;
-        };
-        service.environment.extend(over.environment);
-        if !over.command.is_empty() {
-            service.command = over.command;
-        }
-        let over = over.deploy.map(|deploy| deploy.resources.limits);
-        match (&mut service.deploy, over) {
-            (Some(deploy), Some(over)) => {
-                let limits = &mut deploy.resources.limits;
-                limits.cpus = over.cpus.or(limits.cpus.take());
-                limits.memory = over.memory.or(limits.memory.take());
-            }
-            (deploy @ None, Some(limits)) => *deploy = Some(Deploy { resources: Resources { limits } }),
-            (_, None) => {}
-        }
+/// Compose prints each `$` twice, for its output to be read again.
+fn unescape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace("$$", "$"),
+        Value::Array(items) => items.iter_mut().for_each(unescape),
+        Value::Object(map) => map.values_mut().for_each(unescape),
+        _ => {}
     }
-}
-
-/// Compose's byte values: a number and one of b, k, kb, m, mb, g, gb in either case, all powers of 1024.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let factor: u64 = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    text[..digits].parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_repository_s_file_keeps_to_the_budget() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
-        let limits = Compose::read(&path, &[]).unwrap().limits().unwrap();
-        let cpus: f64 = limits.iter().filter_map(|limit| limit.cpus).sum();
-        let memory: u64 = limits.iter().filter_map(|limit| limit.memory_bytes).sum();
-        assert!(cpus <= 1.5, "{cpus} CPUs");
-        assert!(memory <= 3 << 30, "{memory} bytes");
-    }
-
-    #[test]
-    fn a_service_without_a_limit_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "services: {nginx: {image: x}}").unwrap();
-        let error = format!("{:#}", Compose::read(file.path(), &[]).unwrap_err());
-        assert!(error.contains("nginx has no deploy.resources.limits"), "{error}");
-    }
-
-    #[test]
-    fn what_is_laid_over_wins() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
-        let over = tempfile::NamedTempFile::new().unwrap();
-        let text =
-            "services: {api1: {environment: {PELEJA_BATCH: \"1\"}, deploy: {resources: {limits: {cpus: \"0.25\"}}}}}";
-        std::fs::write(over.path(), text).unwrap();
-        let plain = Compose::read(&path, &[]).unwrap();
-        let compose = Compose::read(&path, &[over.path().to_owned()]).unwrap();
-        let environment = compose.environment("api1").unwrap();
-        assert_eq!((environment["PELEJA_BATCH"], environment.contains_key("PELEJA_LISTEN")), ("1", true));
-        assert_eq!(compose.limit("api1").unwrap(), Limit { cpus: Some(0.25), ..plain.limit("api1").unwrap() });
-        assert_eq!(compose.limit("api2").unwrap(), plain.limit("api2").unwrap());
-        assert_eq!(compose.command("db").unwrap(), plain.command("db").unwrap());
-    }
-
-    #[test]
-    fn every_experiment_can_be_laid_over_and_keeps_to_the_budget() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let files = std::fs::read_dir(root.join("experiments")).unwrap();
-        for overlay in files.map(|file| file.unwrap().path()) {
-            let compose = Compose::read(&root.join("docker-compose.yml"), std::slice::from_ref(&overlay)).unwrap();
-            let cpus: f64 = compose.limits().unwrap().iter().filter_map(|limit| limit.cpus).sum();
-            assert!(cpus <= 1.5, "{}: {cpus} CPUs", overlay.display());
-            let plain = Compose::read(&root.join("docker-compose.yml"), &[]).unwrap();
-            let changes = |service: &&str| compose.environment(service).unwrap() != plain.environment(service).unwrap();
-            assert!(["api1", "db"].iter().any(changes), "{}", overlay.display());
-        }
-    }
-
-    #[test]
-    fn sizes_are_read_as_compose_reads_them() {
-        assert_eq!(bytes("1536M"), Some(1536 << 20));
-        assert_eq!(bytes("1gb"), Some(1 << 30));
-        assert_eq!(bytes("12"), Some(12));
-        assert_eq!(bytes("1.5G"), None);
-    }
-}
+mod tests;
