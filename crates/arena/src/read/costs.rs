@@ -1,44 +1,83 @@
-//! What services cost, as rows of a table for people.
+//! What services cost in a run: the figures of the one table that terminal and page both show, each with columns of its own.
 
-use crate::record::metric::{Unit, grouped, total_cost};
+use crate::record::metric::{Unit, cpu_ms_per_thousand, grouped, throttled_percent, total_cost};
 use crate::record::run::{Cost, Limit, Run};
 
-/// Cells of a row.
-pub const COLUMNS: usize = 8;
+/// A row of the table: what one service used, or all of them together. A figure that is not known is absent.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was measured, under the service's name.
+    pub cost: Cost,
+    /// CPUs that it may use; absent where it, or one of all, has no limit.
+    pub cpu_limit: Option<f64>,
+    /// Bytes of memory that it may use.
+    pub memory_limit: Option<u64>,
+    /// CPU time in milliseconds for every thousand requests of the run.
+    pub cpu_ms_per_thousand: Option<f64>,
+    /// CPU time as a percentage of what the limit allows in the time of the run.
+    pub percent_of_limit: Option<f64>,
+    /// Percentage of the periods in which it had to wait.
+    pub throttled_percent: Option<f64>,
+}
 
-/// What stands above the rows.
-pub const HEADINGS: [&str; COLUMNS] =
-    ["service", "CPU s", "CPU ms/1,000", "of limit", "throttled", "waited s", "peak memory", "written"];
-
-/// A row for each service, and one for all of them where there are several.
-pub fn rows(run: &Run) -> Vec<[String; COLUMNS]> {
-    let limit = |cost: &Cost| run.budget.iter().find(|limit| limit.service == cost.service);
-    let mut rows: Vec<_> = run.services.iter().map(|cost| row(run, cost, limit(cost).and_then(cpus))).collect();
-    if let Some(total) = total_cost(&run.services).filter(|_| run.services.len() > 1) {
-        // The peaks need not have come at the same time: their sum is the most that it can have been.
-        rows.push(row(run, &total, run.budget.iter().map(cpus).sum()));
+impl Row {
+    fn new(run: &Run, cost: Cost, cpu_limit: Option<f64>, memory_limit: Option<u64>) -> Self {
+        Self {
+            cpu_limit,
+            memory_limit,
+            cpu_ms_per_thousand: cpu_ms_per_thousand(&cost, run),
+            percent_of_limit: cpu_limit.map(|cpus| 100.0 * cost.cpu_seconds / (cpus * run.seconds).max(1e-9)),
+            throttled_percent: throttled_percent(&cost),
+            cost,
+        }
     }
-    rows
+}
+
+/// A row for each service.
+pub fn of_services(run: &Run) -> Vec<Row> {
+    let limit = |cost: &Cost| run.budget.iter().find(|limit| limit.service == cost.service);
+    let row = |cost: &Cost| {
+        let limit = limit(cost);
+        Row::new(run, cost.clone(), limit.and_then(cpus), limit.and_then(|limit| limit.memory_bytes))
+    };
+    run.services.iter().map(row).collect()
+}
+
+/// The row of all services together; none where nothing was observed. Their peaks need not have come at the same time: the
+/// sum is the most that it can have been.
+pub fn of_all(run: &Run) -> Option<Row> {
+    let memory_limit = run.budget.iter().map(|limit| limit.memory_bytes).sum();
+    Some(Row::new(run, total_cost(&run.services)?, run.budget.iter().map(cpus).sum(), memory_limit))
 }
 
 fn cpus(limit: &Limit) -> Option<f64> {
     limit.cpus
 }
 
-fn row(run: &Run, cost: &Cost, limit: Option<f64>) -> [String; COLUMNS] {
+/// Cells of a row in the terminal.
+pub const COLUMNS: usize = 8;
+
+/// What stands above the rows there.
+pub const HEADINGS: [&str; COLUMNS] =
+    ["service", "CPU s", "CPU ms/1,000", "of limit", "throttled", "waited s", "peak memory", "written"];
+
+/// The rows as text for the terminal, that of all services last, where there are several.
+pub fn text(run: &Run) -> Vec<[String; COLUMNS]> {
+    let all = of_all(run).filter(|_| run.services.len() > 1);
+    of_services(run).iter().chain(&all).map(cells).collect()
+}
+
+fn cells(row: &Row) -> [String; COLUMNS] {
     let unknown = || "-".to_owned();
     let bytes = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| Unit::Bytes.show(bytes as f64));
-    let share = limit.map(|cpus| 100.0 * cost.cpu_seconds / (cpus * run.seconds).max(1e-9));
-    let throttled = match (cost.throttled_periods, cost.periods) {
-        (Some(throttled), Some(periods)) => format!("{throttled}/{periods}"),
-        _ => unknown(),
-    };
+    let cost = &row.cost;
+    let periods = cost.throttled_periods.zip(cost.periods);
     [
         cost.service.clone(),
         format!("{:.2}", cost.cpu_seconds),
-        grouped((1e6 * cost.cpu_seconds / run.request_count().max(1) as f64).round()),
-        share.map_or_else(unknown, |share| format!("{share:.0} %")),
-        throttled,
+        row.cpu_ms_per_thousand.map_or_else(unknown, |milliseconds| grouped(milliseconds.round())),
+        row.percent_of_limit.map_or_else(unknown, |share| format!("{share:.0} %")),
+        periods.map_or_else(unknown, |(throttled, all)| format!("{throttled}/{all}")),
         cost.throttled_seconds.map_or_else(unknown, |waited| format!("{waited:.2}")),
         bytes(cost.memory_peak_bytes),
         bytes(cost.disk_write_bytes),

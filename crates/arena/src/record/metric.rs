@@ -293,17 +293,23 @@ static OF_KIND: &[Figure<OfKind>] = &[
 ];
 
 static OF_SERVICE: &[Figure<OfService>] = &[
-    figure("cpu_ms_per_thousand", Unit::Milliseconds, Better::Lower, |cost, run| {
-        ratio(1e6 * cost.cpu_seconds, run.request_count() as f64)
-    }),
+    figure("cpu_ms_per_thousand", Unit::Milliseconds, Better::Lower, cpu_ms_per_thousand),
     figure("cpu_seconds", Unit::Seconds, Better::Lower, |cost, _| Some(cost.cpu_seconds)),
-    figure("throttled_percent", Unit::Percent, Better::Lower, |cost, _| {
-        ratio(100.0 * cost.throttled_periods? as f64, cost.periods? as f64)
-    }),
+    figure("throttled_percent", Unit::Percent, Better::Lower, |cost, _| throttled_percent(cost)),
     figure("throttled_seconds", Unit::Seconds, Better::Lower, |cost, _| cost.throttled_seconds),
     figure("memory_peak_bytes", Unit::Bytes, Better::Lower, |cost, _| Some(cost.memory_peak_bytes? as f64)),
     figure("disk_write_bytes", Unit::Bytes, Better::Lower, |cost, _| Some(cost.disk_write_bytes? as f64)),
 ];
+
+/// CPU time in milliseconds for every thousand requests of the run; none where it had none.
+pub fn cpu_ms_per_thousand(cost: &Cost, run: &Run) -> Option<f64> {
+    ratio(1e6 * cost.cpu_seconds, run.request_count() as f64)
+}
+
+/// Percentage of the periods in which a quota was used up.
+pub fn throttled_percent(cost: &Cost) -> Option<f64> {
+    ratio(100.0 * cost.throttled_periods? as f64, cost.periods? as f64)
+}
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)

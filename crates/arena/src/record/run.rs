@@ -4,7 +4,8 @@
 //! from the types here: `cargo arena history --schema > crates/arena/run.schema.json`. All times are milliseconds unless the
 //! name says otherwise, all sizes bytes.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

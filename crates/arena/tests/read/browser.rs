@@ -4,11 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use arena::read::report;
 use arena::record::run::{Outcome, Run, Verdict};

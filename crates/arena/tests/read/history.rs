@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, thread};
+use std::fs;
+use std::thread;
 
 use arena::record::history::History;
 use arena::record::run::Run;

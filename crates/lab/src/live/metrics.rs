@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::process::ProcessSample;
+use super::own_process::ProcessSample;
 
 /// Upper bounds in seconds, from a quick answer on loopback to a request that waited for its turn.
 const LATENCY_BUCKETS: [f64; 16] =

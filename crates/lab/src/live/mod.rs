@@ -2,7 +2,7 @@
 
 pub mod hub;
 pub mod metrics;
-pub mod process;
+pub mod own_process;
 pub mod recorder;
 pub mod run;
 pub mod sampler;

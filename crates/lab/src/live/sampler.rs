@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Sample};
-use super::process::ProcessSample;
+use super::own_process::ProcessSample;
 use super::recorder::{Recorder, Window};
 
 /// How often the pages get new figures.

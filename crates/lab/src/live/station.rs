@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::metrics::{Metrics, RequestMetrics};
-use super::process::ProcessSample;
+use super::own_process::ProcessSample;
 use super::recorder::Recorder;
 use super::sampler::{self, Subject};
 use crate::page::Known;

@@ -114,7 +114,7 @@ fn knee(run: &Run) -> String {
 fn costs(run: &Run) -> String {
     let mut table = terminal::plain_table(&costs::HEADINGS);
     terminal::align_right(&mut table, 1..costs::COLUMNS);
-    table.add_rows(costs::rows(run));
+    table.add_rows(costs::text(run));
     table.to_string()
 }
 

@@ -38,7 +38,7 @@ fn headline(run: &Run) -> String {
 fn rows(run: &Run) -> Vec<Row> {
     let mut rows: Vec<Row> = run.requests.iter().map(request_row).collect();
     rows.push(bold(costs::HEADINGS));
-    rows.extend(costs::rows(run));
+    rows.extend(costs::text(run));
     if let Some(people) = &run.people {
         rows.push(bold(["people", "stored", "ceiling", "lost", "extra", "", "", ""]));
         let number = |number: u64| grouped(number as f64);

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::script::{Request, Script};
-use super::{Row, Source, target};
+use super::{Row, Source, connect};
 use crate::load::base_url::BaseUrl;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Load {
     /// # Errors
     /// The target takes no connection.
     pub async fn start(source: &Source) -> Result<Self> {
-        target::check(&source.target).await?;
+        connect::check(&source.target).await?;
         let connections = usize::from(source.connections);
         let tally = Rc::new(RefCell::new(Tally { under_way: vec![None; connections], ..Tally::default() }));
         let tasks = (0..connections)
@@ -186,7 +186,7 @@ impl Connection {
             self.sender = None;
         }
         if self.sender.is_none() {
-            let stream = TokioIo::new(target::connect(&self.target).await?);
+            let stream = TokioIo::new(connect::connect(&self.target).await?);
             let (sender, connection) = handshake(stream).await?;
             spawn_local(connection);
             self.sender = Some(sender);

@@ -1,8 +1,8 @@
 //! `arena stress`: load for some seconds, one line of CSV a second.
 
+mod connect;
 mod connections;
 mod script;
-mod target;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
-pub use target::check;
+pub use connect::check;
 
 use crate::exit::Exit;
 use crate::load::base_url::BaseUrl;

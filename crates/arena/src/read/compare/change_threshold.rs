@@ -1,6 +1,7 @@
 //! Thresholds on changes: `create.p99:+10%`, `db.cpu_ms_per_thousand:+2ms`, `failed:+0`, `rate:-5%`.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;

@@ -1,5 +1,10 @@
 //! `arena compare`: what changed between two runs, or two sets of runs, and how much of that is noise.
 
+mod change_threshold;
+mod comparable;
+mod difference;
+mod show;
+
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -9,11 +14,6 @@ use crate::record::history::History;
 use crate::record::metric::Metric;
 use crate::record::run::Run;
 use crate::terminal;
-
-mod change_threshold;
-mod comparable;
-mod difference;
-mod show;
 
 pub use change_threshold::{Checked, Threshold};
 pub use comparable::{Notes, notes};

@@ -9,7 +9,7 @@ use crate::terminal::{self, align_right, one_line};
 pub(super) fn text(comparison: &Comparison, shown: &[&Difference]) -> String {
     let mut table = terminal::plain_table(&HEADINGS);
     align_right(&mut table, NUMBERS);
-    table.add_rows(rows(shown, judgement));
+    table.add_rows(rows(shown, word));
     let parts = [
         lines("warning: ", &comparison.notes.warnings),
         format!("base  {}\nnew   {}\n", comparison.base.join(", "), comparison.new.join(", ")),
@@ -24,8 +24,8 @@ pub(super) fn text(comparison: &Comparison, shown: &[&Difference]) -> String {
 /// For a pull request.
 pub(super) fn markdown(comparison: &Comparison, shown: &[&Difference]) -> String {
     let rows = rows(shown, |difference| match difference.judgement {
-        Judgement::Better | Judgement::Worse => format!("**{}**", judgement(difference)),
-        _ => judgement(difference),
+        Judgement::Better | Judgement::Worse => format!("**{}**", word(difference)),
+        _ => word(difference),
     });
     let table = terminal::markdown(&HEADINGS, rows, NUMBERS);
     let parts = [
@@ -76,7 +76,7 @@ fn interval(difference: &Difference) -> String {
     format!("{} to {}", show(interval.low), show(interval.high))
 }
 
-fn judgement(difference: &Difference) -> String {
+fn word(difference: &Difference) -> String {
     match difference.judgement {
         Judgement::Better => "better",
         Judgement::Worse => "worse",

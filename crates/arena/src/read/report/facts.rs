@@ -5,21 +5,25 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::charts::Runs;
+use crate::read::costs::{self, Row};
 use crate::record::metric::{Metric, Unit, grouped};
 use crate::record::run::Run;
 
 /// What each service used, for each run.
 pub(super) fn costs(runs: &Runs) -> Markup {
-    let lines: Vec<(usize, &str, &Run, &str)> = runs
-        .services()
-        .into_iter()
-        .flat_map(|service| runs.named().enumerate().map(move |(nth, (_, name, run))| (nth, name, run, service)))
-        .filter(|(_, _, run, service)| run.services.iter().any(|cost| cost.service == *service))
-        .collect();
-    let most =
-        lines.iter().filter_map(|(_, _, run, service)| value(run, service, "cpu_ms_per_thousand")).fold(0.0, f64::max);
-    let share =
-        |value: Option<f64>| format!("--share:{:.1}%", 100.0 * value.unwrap_or_default() / most.max(f64::MIN_POSITIVE));
+    let rows: Vec<(&str, Vec<Row>)> = runs.named().map(|(_, name, run)| (name, costs::of_services(run))).collect();
+    let mut lines = Vec::new();
+    for service in runs.services() {
+        for (nth, (name, rows)) in rows.iter().enumerate() {
+            let row = rows.iter().find(|row| row.cost.service == service);
+            lines.extend(row.map(|row| (nth, *name, row)));
+        }
+    }
+    let most = lines.iter().filter_map(|(_, _, row)| row.cpu_ms_per_thousand).fold(0.0, f64::max);
+    let share = |row: &Row| {
+        let milliseconds = row.cpu_ms_per_thousand.unwrap_or_default();
+        format!("--share:{:.1}%", 100.0 * milliseconds / most.max(f64::MIN_POSITIVE))
+    };
     html! {
         div.scroll tabindex="0" role="region" aria-label="What each service used" {
             table.figures {
@@ -32,22 +36,21 @@ pub(super) fn costs(runs: &Runs) -> Markup {
                     th scope="col" { "Memory limit" }
                 } }
                 tbody {
-                    @for (nth, name, run, service) in &lines { tr.first[runs.single().is_none() && *nth == 0] {
-                        th scope="row" { (service) }
+                    @for (nth, name, row) in &lines { tr.first[runs.single().is_none() && *nth == 0] {
+                        th scope="row" { (row.cost.service) }
                         @if runs.single().is_none() { td.text { (name) } }
-                        td { (cpu_limit(run, service)) }
-                        @for (_, figure, unit) in COSTS {
-                            @let value = value(run, service, figure);
-                            td.share[figure == SHARED] style=[(figure == SHARED).then(|| share(value))] { (show(value, unit)) }
+                        td { (cpu_limit(row.cpu_limit)) }
+                        @for (column, (_, figure, unit)) in COSTS.into_iter().enumerate() {
+                            td.share[column == SHARED] style=[(column == SHARED).then(|| share(row))] { (show(figure(row), unit)) }
                         }
-                        td { (memory_limit(run, service)) }
+                        td { (memory_limit(row.memory_limit)) }
                     } }
                 }
-                tfoot { @for (_, name, run) in runs.named().filter(|(_, _, run)| !run.services.is_empty()) { tr {
+                tfoot { @for (name, run, row) in runs.named().filter_map(|(_, name, run)| Some((name, run, costs::of_all(run)?))) { tr {
                     th scope="row" { "all services" }
                     @if runs.single().is_none() { td.text { (name) } }
                     td { (grouped(run.budget.iter().filter_map(|limit| limit.cpus).sum())) }
-                    @for (_, figure, unit) in COSTS { td { (show(value(run, "total", figure), unit)) } }
+                    @for (_, figure, unit) in COSTS { td { (show(figure(&row), unit)) } }
                     td { (Unit::Bytes.show(run.budget.iter().filter_map(|limit| limit.memory_bytes).sum::<u64>() as f64)) }
                 } } }
             }
@@ -55,16 +58,18 @@ pub(super) fn costs(runs: &Runs) -> Markup {
     }
 }
 
-/// The figure that is also drawn as a bar.
-const SHARED: &str = "cpu_ms_per_thousand";
+/// The figure that is also drawn as a bar, by its place in [`COSTS`].
+const SHARED: usize = 0;
 
-const COSTS: [(&str, &str, Unit); 6] = [
-    ("CPU per 1,000 requests", SHARED, Unit::Milliseconds),
-    ("CPU in all", "cpu_seconds", Unit::Seconds),
-    ("Periods throttled", "throttled_percent", Unit::Percent),
-    ("Waited for quota", "throttled_seconds", Unit::Seconds),
-    ("Written to disk", "disk_write_bytes", Unit::Bytes),
-    ("Peak memory", "memory_peak_bytes", Unit::Bytes),
+type Figure = fn(&Row) -> Option<f64>;
+
+const COSTS: [(&str, Figure, Unit); 6] = [
+    ("CPU per 1,000 requests", |row| row.cpu_ms_per_thousand, Unit::Milliseconds),
+    ("CPU in all", |row| Some(row.cost.cpu_seconds), Unit::Seconds),
+    ("Periods throttled", |row| row.throttled_percent, Unit::Percent),
+    ("Waited for quota", |row| row.cost.throttled_seconds, Unit::Seconds),
+    ("Written to disk", |row| row.cost.disk_write_bytes.map(|bytes| bytes as f64), Unit::Bytes),
+    ("Peak memory", |row| row.cost.memory_peak_bytes.map(|bytes| bytes as f64), Unit::Bytes),
 ];
 
 /// Answers by status and failures by reason; nothing where the runs keep neither.
@@ -169,10 +174,8 @@ fn settings(runs: &Runs) -> Vec<Fact> {
 fn budget(runs: &Runs) -> Vec<Fact> {
     let services: BTreeSet<&String> = runs.all.iter().flat_map(|run| &run.budget).map(|limit| &limit.service).collect();
     let limits = |run: &Run, service: &str| {
-        run.budget
-            .iter()
-            .any(|limit| limit.service == service)
-            .then(|| format!("{} CPU, {}", cpu_limit(run, service), memory_limit(run, service)))
+        let limit = run.budget.iter().find(|limit| limit.service == service)?;
+        Some(format!("{} CPU, {}", cpu_limit(limit.cpus), memory_limit(limit.memory_bytes)))
     };
     services.into_iter().map(|service| Fact::of(service, runs, |run| limits(run, service))).collect()
 }
@@ -225,18 +228,12 @@ fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn cpu_limit(run: &Run, service: &str) -> String {
-    let limit = run.budget.iter().find(|limit| limit.service == service).and_then(|limit| limit.cpus);
-    limit.map_or_else(|| "none".to_owned(), |cpus| cpus.to_string())
+fn cpu_limit(cpus: Option<f64>) -> String {
+    cpus.map_or_else(|| "none".to_owned(), |cpus| cpus.to_string())
 }
 
-fn memory_limit(run: &Run, service: &str) -> String {
-    let limit = run.budget.iter().find(|limit| limit.service == service).and_then(|limit| limit.memory_bytes);
-    limit.map_or_else(|| "none".to_owned(), |bytes| Unit::Bytes.show(bytes as f64))
-}
-
-fn value(run: &Run, service: &str, figure: &str) -> Option<f64> {
-    Metric::parse(&format!("{service}.{figure}")).ok()?.value(run)
+fn memory_limit(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "none".to_owned(), |bytes| Unit::Bytes.show(bytes as f64))
 }
 
 fn show(value: Option<f64>, unit: Unit) -> String {

@@ -9,12 +9,12 @@ use crate::record::run::{Outcome, Run};
 /// The judgement over one run with its main figures, or a table of several.
 pub(super) fn verdict(runs: &Runs) -> Markup {
     match runs.single() {
-        Some(run) => html! { (judgement(run)) (tiles(run)) },
+        Some(run) => html! { (verdict_of(run)) (tiles(run)) },
         None => side_by_side(runs),
     }
 }
 
-fn judgement(run: &Run) -> Markup {
+fn verdict_of(run: &Run) -> Markup {
     html! {
         div.{ "verdict " (run.verdict.outcome) } {
             span.icon aria-hidden="true" { (icon(run.verdict.outcome)) }

@@ -5,19 +5,6 @@
 //! library in JavaScript (ECharts, 1 MB; uPlot, 50 kB) draws on a canvas that is empty without scripts and on paper.
 //! What is needed here is lines over a shared axis: some three hundred lines of code, a few kilobytes a chart.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-use anyhow::{Context, ensure};
-use clap::Args as ClapArgs;
-
-use crate::exit::{self, Exit};
-use crate::record::history::History;
-use crate::record::run::Run;
-use crate::terminal;
-
 mod chart;
 mod charts;
 mod distribution;
@@ -27,6 +14,17 @@ mod look;
 mod page;
 mod scale;
 mod spread;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::Args as ClapArgs;
+
+use crate::exit::{self, Exit};
+use crate::record::history::History;
+use crate::record::run::Run;
+use crate::terminal;
 
 /// Runs that one page can hold and still tell apart.
 pub const MOST_RUNS: usize = 8;

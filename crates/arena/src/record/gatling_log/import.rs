@@ -1,6 +1,7 @@
 //! Gatling's own results as a run, with all that Gatling cannot know left out.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::results::read_results;
 use crate::record::run::{Driver, Machine, Outcome, Run, SCHEMA, Settings, Verdict};
