@@ -19,6 +19,19 @@ pub fn of_bout(
     weigh((Strain::None, Vec::new()), bout_faults(requests, errors, people, durability), false)
 }
 
+/// The verdict over a bout of an entry, whose database is out of reach. `more` is what its containers betray.
+pub fn of_entry(
+    requests: &[Requests],
+    errors: &BTreeMap<String, u64>,
+    people: Option<&People>,
+    more: Vec<String>,
+) -> Verdict {
+    let mut faults = request_faults(requests, errors);
+    faults.extend(people.into_iter().flat_map(|people| people_faults(requests, people)));
+    faults.extend(more);
+    weigh((Strain::None, Vec::new()), faults, false)
+}
+
 /// The verdict over a run of the driver: first over the driver, then over the server. Where load was raised until something
 /// gave, failed requests are no fault.
 pub fn of_driven(driven: &Driven, requests: &[Requests], census: Option<&Census>) -> Verdict {
@@ -60,6 +73,15 @@ fn bout_faults(
     people: &People,
     durability: &Durability,
 ) -> Vec<String> {
+    let mut faults = request_faults(requests, errors);
+    faults.extend(people_faults(requests, people));
+    if !durability.fsync || durability.synchronous_commit == "off" {
+        faults.push("PostgreSQL is set to answer before a commit is on disk".into());
+    }
+    faults
+}
+
+fn request_faults(requests: &[Requests], errors: &BTreeMap<String, u64>) -> Vec<String> {
     let mut faults = Vec::new();
     for requests in requests {
         for (reason, count) in &requests.failures {
@@ -72,6 +94,11 @@ fn bout_faults(
     if requests.iter().all(|requests| requests.count == 0) {
         faults.push("no request was sent".into());
     }
+    faults
+}
+
+fn people_faults(requests: &[Requests], people: &People) -> Vec<String> {
+    let mut faults = Vec::new();
     if people.stored < people.ceiling {
         faults.push(format!("{} people are lost or were refused", people.ceiling - people.stored));
     }
@@ -82,9 +109,6 @@ fn bout_faults(
     }
     if people.acknowledged.is_some_and(|acknowledged| acknowledged > people.stored) {
         faults.push("more people were acknowledged than are stored".into());
-    }
-    if !durability.fsync || durability.synchronous_commit == "off" {
-        faults.push("PostgreSQL is set to answer before a commit is on disk".into());
     }
     faults
 }

@@ -1,9 +1,11 @@
 //! The stack that a bout is fought against: how it is started, found again, and ended.
 
+pub mod budget;
 pub mod cgroup_limits;
 pub mod cluster;
 pub mod compose;
 pub mod docker;
+pub mod entry;
 pub mod lab;
 pub mod machine;
 pub mod members;

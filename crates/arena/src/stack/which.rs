@@ -69,6 +69,11 @@ impl Which {
         }
     }
 
+    /// The port of the API.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The flags by which another command finds the same stack.
     pub fn flags(&self) -> String {
         match (self.engine, &self.data) {

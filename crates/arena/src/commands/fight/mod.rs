@@ -2,6 +2,7 @@
 
 mod bout_table;
 mod database;
+pub mod entry;
 mod warmup;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::read::report;
 use crate::record::gatling_log::results::Results;
 use crate::record::history;
 use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
+use crate::stack::entry::Entry;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::{self, Install, Tool};
@@ -29,14 +31,26 @@ use crate::workspace::Workspace;
 use database::Database;
 
 /// Arguments of `arena fight`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct FightArgs {
+    /// Fight with an entry of the contest instead: the Compose file in this directory as it is, in Docker.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "database_port", "overlays", "no_limits", "keep_running"])]
+    pub entry: Option<PathBuf>,
+    /// Seconds that an entry has until its port answers HTTP.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+    /// Do not count an entry's people: for entries of other editions, with their own --simulation.
+    #[arg(long)]
+    no_count: bool,
+    /// Keep the images that were built for an entry.
+    #[arg(long)]
+    keep_images: bool,
     #[command(flatten)]
     which: Which,
-    /// In which words the API is spoken to.
-    #[arg(long, value_enum, default_value_t)]
-    vocabulary: Vocabulary,
+    /// In which words the API is spoken to. [default: users; pessoas, the event's own, for an entry]
+    #[arg(long, value_enum)]
+    vocabulary: Option<Vocabulary>,
     /// Multiply every arrival rate.
     #[arg(long, default_value_t = 1.0, value_parser = factor)]
     rate_factor: f64,
@@ -59,12 +73,12 @@ pub struct FightArgs {
     /// What the generated payloads come from.
     #[arg(long, default_value_t = payloads::SEED)]
     seed: u64,
-    /// A name for the run, for reports and comparisons.
+    /// A name for the run, for reports and comparisons. [default: for an entry, its directory's]
     #[arg(long)]
-    label: Option<String>,
-    /// Print the run as one JSON document instead of the table.
+    pub label: Option<String>,
+    /// Print one JSON document instead of the table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Do not hold the services to the limits of docker-compose.yml.
     #[arg(long)]
     no_limits: bool,
@@ -88,9 +102,25 @@ impl FightArgs {
         if self.quick { 0.1 } else { self.duration_factor }
     }
 
+    fn vocabulary(&self) -> Vocabulary {
+        let usual = if self.entry.is_some() { Vocabulary::Pessoas } else { Vocabulary::default() };
+        self.vocabulary.unwrap_or(usual)
+    }
+
+    /// Where the people come from, as a setting of the run.
+    fn feed_setting(&self) -> (String, String) {
+        match &self.payloads {
+            Some(file) => ("payloads".into(), file.display().to_string()),
+            None => ("seed".into(), self.seed.to_string()),
+        }
+    }
+
     /// What the command line alone tells to be wrong.
-    fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
-        self.which.check(workspace, !self.no_limits)?;
+    pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        match &self.entry {
+            None => self.which.check(workspace, !self.no_limits)?,
+            Some(_) => ensure!(self.wait > 0, "--wait is 0, and nothing answers at once"),
+        }
         gatling::check(self.simulation.as_deref())?;
         // Any other simulation brings its own rates and durations.
         let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;
@@ -101,7 +131,7 @@ impl FightArgs {
         let Some((file, terms)) = self.payloads.as_ref().zip(self.terms.as_ref()) else { return Ok(()) };
         std::fs::File::open(terms).with_context(|| format!("cannot read {}", terms.display()))?;
         let spoken = payloads::vocabulary(file)?.name();
-        let asked = self.vocabulary.name();
+        let asked = self.vocabulary().name();
         ensure!(spoken == asked, "{} is in the words of --vocabulary {spoken}, not {asked}", file.display());
         Ok(())
     }
@@ -116,6 +146,11 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     if exit::accept(arguments.check(&workspace)).is_none() {
         return Ok(Exit::Usage);
+    }
+    if let Some(folder) = &arguments.entry {
+        let Some(entry) = exit::accept(Entry::read(folder)) else { return Ok(Exit::Usage) };
+        let run = entry::fight(arguments, &workspace, &entry)?;
+        return publish(arguments, &workspace, &run);
     }
     let interrupted = exit::interruption()?;
     ensure!(
@@ -146,14 +181,14 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     }
     exit::fail_if_interrupted()?;
     eprintln!("arena: warming up");
-    warmup::warm_up(&running.url, arguments.vocabulary, &mut database)?;
+    warmup::warm_up(&running.url, arguments.vocabulary(), &mut database)?;
     let durability = database.durability(running.database_folder.as_deref())?;
 
     exit::fail_if_interrupted()?;
     let id = history::new_id("fight");
     let settings = gatling::Settings {
         base_url: running.url.clone(),
-        vocabulary: arguments.vocabulary.name().to_owned(),
+        vocabulary: arguments.vocabulary().name().to_owned(),
         payloads: files.payloads.clone(),
         search_terms: files.terms.clone(),
         rate_factor: arguments.rate_factor,
@@ -164,7 +199,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let bout = Bout { arguments, workspace: &workspace, running: &running, files: &files, id, durability };
     let run = bout.fight(&mut database, || gatling::run(&simulation, &settings, &interrupted))?;
     drop(guard);
-    bout.publish(&run)
+    publish(arguments, &workspace, &run)
 }
 
 /// What is known before the first request.
@@ -230,14 +265,11 @@ impl Bout<'_> {
 
     fn settings(&self, simulation: &str) -> Settings {
         let mut more = std::collections::BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
-        match &self.arguments.payloads {
-            Some(file) => more.insert("payloads".into(), file.display().to_string()),
-            None => more.insert("seed".into(), self.arguments.seed.to_string()),
-        };
+        more.extend([self.arguments.feed_setting()]);
         more.extend(self.running.overlay_setting());
         Settings {
             engine: self.running.engine.name().to_owned(),
-            vocabulary: self.arguments.vocabulary.name().to_owned(),
+            vocabulary: self.arguments.vocabulary().name().to_owned(),
             profile: "event".to_owned(),
             target: self.running.url.clone(),
             rate_factor: self.arguments.rate_factor,
@@ -245,29 +277,38 @@ impl Bout<'_> {
             more,
         }
     }
+}
 
-    /// Keeps the run, makes its page and prints the verdict.
-    fn publish(&self, run: &Run) -> anyhow::Result<Exit> {
-        let document = history::save(run)?;
-        let page = document.with_extension("html");
-        report::write(std::slice::from_ref(run), &page)?;
-        if self.arguments.json {
-            terminal::print_json(run)?;
-        } else {
-            terminal::print(&format!("\n{}\n", bout_table::table(run)))?;
-        }
-        eprintln!("arena: report    {}", page.display());
-        eprintln!("arena: document  {}", document.display());
-        eprintln!("arena: Gatling   {}", self.workspace.path("runs").join(&self.id).display());
-        Ok(verdict::exit(run.verdict.outcome))
+/// Keeps the run, makes its page and prints the verdict.
+fn publish(arguments: &FightArgs, workspace: &Workspace, run: &Run) -> anyhow::Result<Exit> {
+    let page = keep(run)?;
+    if arguments.json {
+        terminal::print_json(run)?;
+    } else {
+        terminal::print(&format!("\n{}\n", bout_table::table(run)))?;
     }
+    eprintln!("arena: report    {}", page.display());
+    eprintln!("arena: document  {}", page.with_extension("json").display());
+    eprintln!("arena: Gatling   {}", workspace.path("runs").join(&run.id).display());
+    Ok(verdict::exit(run.verdict.outcome))
+}
+
+/// Keeps the run and makes its page, and says where that is.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn keep(run: &Run) -> anyhow::Result<PathBuf> {
+    let page = history::save(run)?.with_extension("html");
+    report::write(std::slice::from_ref(run), &page)?;
+    Ok(page)
 }
 
 fn files(arguments: &FightArgs, workspace: &Workspace) -> anyhow::Result<Files> {
     if let Some((payloads, terms)) = arguments.payloads.clone().zip(arguments.terms.clone()) {
         return Ok(Files { payloads, terms });
     }
-    payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary, payloads::ROWS, arguments.seed)
+    payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary(), payloads::ROWS, arguments.seed)
 }
 
 /// Ends the stack however the bout ends.

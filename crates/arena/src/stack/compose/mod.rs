@@ -18,6 +18,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::record::run::Limit;
+pub use quantity::bytes;
 
 /// The services of a bout, in the order in which they are reported.
 pub const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];
