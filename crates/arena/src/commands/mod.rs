@@ -4,9 +4,13 @@
 
 pub mod analyze;
 pub mod bench;
+mod census;
 pub mod check;
+mod database;
 pub mod experiment;
 pub mod fight;
+mod flushes;
+pub mod league;
 pub mod payloads;
 pub mod stack;
 pub mod stress;

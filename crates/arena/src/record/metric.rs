@@ -254,10 +254,10 @@ const fn figure<F: Copy>(name: &'static str, unit: Unit, better: Better, read: F
 }
 
 static OF_RUN: &[Figure<OfRun>] = &[
-    figure("people.stored", Unit::Count, Better::Higher, |run| Some(run.people?.stored as f64)),
-    figure("people.ceiling", Unit::Count, Better::Neither, |run| Some(run.people?.ceiling as f64)),
-    figure("people.lost", Unit::Count, Better::Lower, |run| Some(run.people?.lost() as f64)),
-    figure("people.extra", Unit::Count, Better::Lower, |run| Some(run.people?.extra() as f64)),
+    figure("people.stored", Unit::Count, Better::Higher, |run| Some(run.people()?.stored as f64)),
+    figure("people.ceiling", Unit::Count, Better::Neither, |run| Some(run.people()?.ceiling as f64)),
+    figure("people.lost", Unit::Count, Better::Lower, |run| Some(run.people()?.lost() as f64)),
+    figure("people.extra", Unit::Count, Better::Lower, |run| Some(run.people()?.extra() as f64)),
     figure("requests", Unit::Count, Better::Neither, |run| Some(run.request_count() as f64)),
     figure("failed", Unit::Count, Better::Lower, |run| Some(run.failed() as f64)),
     figure("failed_percent", Unit::Percent, Better::Lower, |run| {

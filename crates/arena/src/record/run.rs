@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 /// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
 pub const SCHEMA: u32 = 1;
 
+/// The setting that tells of limits, in [`Settings::more`].
+pub const LIMITS: &str = "limits";
+/// Its value where the user wanted none.
+pub const NO_LIMITS: &str = "none";
+
 /// One run of a load against a stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -40,11 +45,9 @@ pub struct Run {
     pub versions: BTreeMap<String, String>,
     /// Where it ran.
     pub machine: Machine,
-    /// The judgement.
-    pub verdict: Verdict,
-    /// The score, where the run stored people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub people: Option<People>,
+    /// The judgement, and the score that it holds to.
+    #[serde(flatten)]
+    pub judged: Judged,
     /// Outcome by kind of request.
     pub requests: Vec<Requests>,
     /// Cost by service.
@@ -63,6 +66,22 @@ pub struct Run {
 }
 
 impl Run {
+    /// The judgement.
+    pub fn verdict(&self) -> &Verdict {
+        &self.judged.verdict
+    }
+
+    /// The judgement as a headline has it, which also says where no limits were wanted.
+    pub fn headline(&self) -> String {
+        let is_limited = self.settings.more.get(LIMITS).is_none_or(|limits| limits != NO_LIMITS);
+        format!("{}{}", self.verdict().outcome.word(), if is_limited { "" } else { ", without limits" })
+    }
+
+    /// The score, where the run stored people.
+    pub fn people(&self) -> Option<People> {
+        self.judged.people
+    }
+
     /// Requests sent, all kinds together.
     pub fn request_count(&self) -> u64 {
         self.requests.iter().map(|kind| kind.count).sum()
@@ -141,6 +160,54 @@ pub struct Machine {
     pub cgroup: String,
 }
 
+/// A verdict and the score that it was reached over. They are only made together, so that no run in which people are lost
+/// or too many can be called clean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Claim")]
+pub struct Judged {
+    /// The judgement.
+    verdict: Verdict,
+    /// The score, where the run stored people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    people: Option<People>,
+}
+
+impl Judged {
+    /// A verdict over a score. One that would let lost or extra people pass fails for them.
+    pub fn new(verdict: Verdict, people: Option<People>) -> Self {
+        let faults = people.as_ref().map(People::faults).unwrap_or_default();
+        let lets_pass = matches!(verdict.outcome, Outcome::Clean | Outcome::Suspect);
+        match lets_pass && !faults.is_empty() {
+            true => Self { verdict: Verdict { outcome: Outcome::Failed, reasons: faults, ..verdict }, people },
+            false => Self { verdict, people },
+        }
+    }
+}
+
+impl Judged {
+    /// The same run, whose services did not keep to the budget where `fault` says how. That weighs more than what the server
+    /// did, which then stands beside it, and less than a generator that was the bottleneck.
+    pub fn held_to(self, fault: Option<(Outcome, String)>) -> Self {
+        let Some((outcome, reason)) = fault.filter(|_| self.verdict.outcome != Outcome::Invalid) else { return self };
+        let reasons = std::iter::once(reason).chain(self.verdict.reasons).collect();
+        Self { verdict: Verdict { outcome, reasons, ..self.verdict }, people: self.people }
+    }
+}
+
+/// What a document says; it may be older than the rule.
+#[derive(Deserialize, JsonSchema)]
+struct Claim {
+    verdict: Verdict,
+    #[serde(default)]
+    people: Option<People>,
+}
+
+impl From<Claim> for Judged {
+    fn from(Claim { verdict, people }: Claim) -> Self {
+        Self::new(verdict, people)
+    }
+}
+
 /// The judgement over a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
@@ -148,6 +215,16 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, one sentence each; empty where the outcome is `Clean`.
     pub reasons: Vec<String>,
+    /// What could not be checked, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchecked: Vec<String>,
+}
+
+impl Verdict {
+    /// A verdict that leaves nothing unchecked.
+    pub fn new(outcome: Outcome, reasons: Vec<String>) -> Self {
+        Self { outcome, reasons, unchecked: Vec::new() }
+    }
 }
 
 /// The judgement in one word.
@@ -158,6 +235,10 @@ pub enum Outcome {
     Clean,
     /// The server failed requests, or lost or invented people.
     Failed,
+    /// The services together may use more than the budget.
+    OverBudget,
+    /// A service has no limit, so that nothing can be said of the budget.
+    NoBudget,
     /// The generator was late now and then: read the tail of the latencies with care.
     Suspect,
     /// The generator was the bottleneck: the run says nothing about the server.
@@ -169,6 +250,8 @@ impl fmt::Display for Outcome {
         out.write_str(match self {
             Self::Clean => "clean",
             Self::Failed => "failed",
+            Self::OverBudget => "over-budget",
+            Self::NoBudget => "no-budget",
             Self::Suspect => "suspect",
             Self::Invalid => "invalid",
         })
@@ -181,6 +264,8 @@ impl Outcome {
         match self {
             Self::Clean => "CLEAN",
             Self::Failed => "FAILED",
+            Self::OverBudget => "OVER BUDGET",
+            Self::NoBudget => "NO BUDGET",
             Self::Suspect => "SUSPECT",
             Self::Invalid => "INVALID",
         }
@@ -208,6 +293,13 @@ impl People {
     /// People that a correct server would have refused.
     pub fn extra(&self) -> u64 {
         self.stored.saturating_sub(self.ceiling)
+    }
+
+    /// What is wrong with the score, one sentence each.
+    pub fn faults(&self) -> Vec<String> {
+        let lost = (self.lost() > 0).then(|| format!("{} people are lost or were refused", self.lost()));
+        let extra = (self.extra() > 0).then(|| format!("{} people should not have been stored", self.extra()));
+        lost.into_iter().chain(extra).collect()
     }
 }
 
@@ -282,7 +374,7 @@ pub struct Cost {
 }
 
 /// What speaks for a 201 being on disk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
     /// PostgreSQL's `fsync`.
     pub fsync: bool,
@@ -292,8 +384,27 @@ pub struct Durability {
     pub wal_syncs: Option<u64>,
     /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured before the load.
     pub flush_median_us: Option<f64>,
-    /// Whether flushes seem to reach the disk: settings on, and no flush faster than a disk can be.
+    /// Whether flushes seem to reach the disk: settings on, no flush faster than a disk can be, and people flushed when
+    /// they are answered with 201.
     pub honoured: bool,
+    /// Whether the data directory is on a file system in memory.
+    #[serde(default)]
+    pub in_memory: bool,
+    /// Settings of roles and databases that have sessions answer before a commit is on disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub careless_settings: Vec<String>,
+    /// Transactions that stored the people who are there after the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<u64>,
+    /// Sessions of the database after the load, the arena's own left out: so many commits one flush can serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
+    /// People who were sent one by one, outside of the load, to see whether they are on disk when their 201 arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<u64>,
+    /// Those of them who were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unflushed_probes: Option<u64>,
 }
 
 /// What the load generator says of itself.

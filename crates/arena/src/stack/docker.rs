@@ -131,6 +131,7 @@ impl Docker {
             ),
             database_folder: None,
             limits,
+            without_limits: false,
             overlays: self.overlays.clone(),
             observe,
             cgroup: super::cgroup_limits::Hierarchy::detect().version(),

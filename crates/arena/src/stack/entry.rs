@@ -29,10 +29,17 @@ const LAST_LINES: usize = 8;
 /// An entry, whether it runs or not.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    folder: PathBuf,
+    /// Its directory.
+    pub folder: PathBuf,
     /// The directory's name.
     pub name: String,
     project: String,
+}
+
+/// An entry in the form of `docker compose config --format json`.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
     services: BTreeMap<String, Service>,
 }
 
@@ -76,30 +83,43 @@ pub struct Container {
 }
 
 impl Entry {
-    /// Reads the entry in a folder.
+    /// The entry in a folder.
     ///
     /// # Errors
     ///
-    /// If there is no Compose file in it, or Compose refuses it.
-    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+    /// If there is no Compose file in it.
+    pub fn at(folder: &Path) -> anyhow::Result<Self> {
         let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
         // Compose would look in the folders above too.
         let there = FILES.iter().any(|file| folder.join(file).is_file());
         ensure!(there, "there is no {} in {}", FILES.join(" or "), folder.display());
         let name = folder.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
         let project = format!("peleja-{:08x}-{}", hash(&folder), plain(&name));
-        let mut entry = Self { folder, name, project, services: BTreeMap::new() };
-        let config = entry.read_config().with_context(|| entry.folder.display().to_string())?;
-        entry.services = serde_json::from_value(config.get("services").cloned().unwrap_or_default())?;
-        ensure!(!entry.services.is_empty(), "{} has no service", entry.folder.display());
-        Ok(entry)
+        Ok(Self { folder, name, project })
     }
 
-    fn read_config(&self) -> anyhow::Result<Value> {
+    /// The same entry under another name.
+    pub fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Whether Compose takes the entry's file.
+    ///
+    /// # Errors
+    ///
+    /// What it says of it.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.services().map(drop)
+    }
+
+    fn services(&self) -> anyhow::Result<BTreeMap<String, Service>> {
         let output = self.compose().args(["config", "--format", "json"]).output();
         let output = output.context("starting docker; is it installed?")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(serde_json::from_slice(&output.stdout)?)
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {}", self.folder.display(), said.trim());
+        let config: Config = serde_json::from_slice(&output.stdout).context("docker compose config")?;
+        ensure!(!config.services.is_empty(), "{}: there is no service", self.folder.display());
+        Ok(config.services)
     }
 
     fn compose(&self) -> Command {
@@ -118,9 +138,10 @@ impl Entry {
     ///
     /// If Docker does not answer.
     pub fn look_before(&self) -> anyhow::Result<Before> {
+        let services = self.services()?;
         self.end()?;
-        let images = self.built_images().map(|image| Ok((image.clone(), image_id(&image)?)));
-        let folders = self.services.values().flat_map(|service| &service.volumes).filter_map(|volume| {
+        let images = self.built_images(&services).map(|image| Ok((image.clone(), image_id(&image)?)));
+        let folders = services.values().flat_map(|service| &service.volumes).filter_map(|volume| {
             let source = (volume.get("type")? == "bind").then(|| volume.get("source")?.as_str())??;
             topmost_missing(Path::new(source))
         });
@@ -218,8 +239,8 @@ impl Entry {
         Ok(())
     }
 
-    fn built_images(&self) -> impl Iterator<Item = String> + '_ {
-        let built = self.services.iter().filter(|(_, service)| service.build.is_some());
+    fn built_images<'a>(&'a self, services: &'a BTreeMap<String, Service>) -> impl Iterator<Item = String> + 'a {
+        let built = services.iter().filter(|(_, service)| service.build.is_some());
         built.map(|(name, service)| service.image.clone().unwrap_or_else(|| format!("{}-{name}", self.project)))
     }
 }
@@ -231,7 +252,7 @@ struct Inspected {
     id: String,
     restart_count: u64,
     state: State,
-    config: Config,
+    config: Made,
     host_config: HostConfig,
 }
 
@@ -246,7 +267,7 @@ struct State {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct Made {
     image: String,
     labels: BTreeMap<String, String>,
 }
@@ -336,7 +357,7 @@ mod tests {
         fs::write(folder.path().join("docker-compose.yml"), "services: {a: {image: b}}").unwrap();
         let below = folder.path().join("entry");
         fs::create_dir(&below).unwrap();
-        let error = format!("{:#}", Entry::read(&below).unwrap_err());
+        let error = format!("{:#}", Entry::at(&below).unwrap_err());
         assert!(error.contains("there is no compose.yaml or"), "{error}");
     }
 

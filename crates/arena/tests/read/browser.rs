@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use arena::read::report;
-use arena::record::run::{Outcome, Run, Verdict};
+use arena::record::run::{Judged, Outcome, Run, Verdict};
 use scraper::{Html, Selector};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -48,13 +48,12 @@ document.body.dataset.seen = JSON.stringify({ before, row, during, after: values
 #[test]
 fn a_reader_sees_and_hears_the_values_and_nothing_leaves_the_page() {
     let Some(browser) = browser() else { return };
-    let failed =
-        Verdict { outcome: Outcome::Failed, reasons: vec!["<img src=//example.org/a.png onerror=alert(1)>".into()] };
+    let failed = Verdict::new(Outcome::Failed, vec!["<img src=//example.org/a.png onerror=alert(1)>".into()]);
     let several = [common::run("one", 60, 1.0), Run { label: Some("x".repeat(200)), ..common::run("two", 60, 2.0) }];
     let pages = [
         vec![common::run("one", 60, 1.0)],
         several.to_vec(),
-        vec![Run { verdict: failed, ..common::run("short", 5, 1.0) }],
+        vec![Run { judged: Judged::new(failed, None), ..common::run("short", 5, 1.0) }],
     ];
     for runs in pages {
         for width in [500, 1_400] {

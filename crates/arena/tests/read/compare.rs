@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 use arena::record::history::History;
-use arena::record::run::{Outcome, Run};
+use arena::record::run::{Judged, Outcome, Run, Verdict};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -73,7 +73,7 @@ fn runs_that_cannot_be_compared_are_warned_about() {
     new.settings.engine = "docker".into();
     new.machine.cores = 64;
     new.budget[0].cpus = Some(4.0);
-    new.verdict.outcome = Outcome::Suspect;
+    new.judged = Judged::new(Verdict::new(Outcome::Suspect, Vec::new()), new.people());
     new.settings.more.insert("commits".into(), "grouped".into());
     runs.history.save(&new).unwrap();
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use arena::read::report;
 use arena::record::history::History;
-use arena::record::run::{Limit, Machine, Outcome, People, Run, Series, Verdict};
+use arena::record::run::{Judged, Limit, Machine, Outcome, People, Run, Series, Verdict};
 use scraper::{ElementRef, Html, Selector};
 use tempfile::TempDir;
 
@@ -147,7 +147,7 @@ fn hostile_text_stays_text() {
     run.label = Some(hostile.into());
     run.commit = Some(hostile.into());
     run.started = hostile.into();
-    run.verdict = Verdict { outcome: Outcome::Failed, reasons: vec![hostile.into()] };
+    run.judged = Judged::new(Verdict::new(Outcome::Failed, vec![hostile.into()]), run.people());
     run.settings.more.insert(hostile.into(), hostile.into());
     run.versions.insert(hostile.into(), hostile.into());
     run.machine.cpu = hostile.into();
@@ -201,8 +201,10 @@ fn runs_of_which_little_is_known_make_a_page_too() {
         ..whole.clone()
     };
     let mut all_failed = whole.clone();
-    all_failed.verdict = Verdict { outcome: Outcome::Failed, reasons: vec!["nothing answered".into()] };
-    all_failed.people = Some(People { stored: 0, ceiling: 46_576, acknowledged: None });
+    all_failed.judged = Judged::new(
+        Verdict::new(Outcome::Failed, vec!["nothing answered".into()]),
+        Some(People { stored: 0, ceiling: 46_576, acknowledged: None }),
+    );
     for requests in &mut all_failed.requests {
         requests.failures.insert("connection refused".into(), requests.count);
         requests.response = Default::default();
@@ -351,7 +353,8 @@ fn three() -> Vec<Run> {
         .map(|(id, label, slowness)| Run { label: Some(label.to_owned()), ..common::run(id, 205, slowness) });
     runs[0].settings.more.insert("sockets".into(), "tcp".into());
     runs[2].label = None;
-    runs[2].verdict = Verdict { outcome: Outcome::Failed, reasons: vec!["212 creates failed".into()] };
+    let failed = Verdict::new(Outcome::Failed, vec!["212 creates failed".into()]);
+    runs[2].judged = Judged::new(failed, runs[2].people());
     runs.to_vec()
 }
 

@@ -9,7 +9,7 @@ use clap::builder::RangedU64ValueParser;
 
 use crate::load::base_url::BaseUrl;
 use crate::load::driver::checks::Statuses;
-use crate::load::driver::entry::Entry;
+use crate::load::driver::entry::{Entry, STATUSES};
 use crate::load::driver::plan::{MOST_STEPS, Plan, Ramp};
 use crate::load::driver::rules::Strictness;
 use crate::load::driver::schedule::{Kind, Mix, Profile};
@@ -19,6 +19,7 @@ use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
 use crate::record::threshold::Threshold;
 use crate::stack::PORT;
+use crate::stack::budget::Budget;
 use crate::stack::which::Which;
 use crate::workspace::Workspace;
 
@@ -49,6 +50,12 @@ pub struct Args {
     /// End with status 99 unless this holds, such as fetch.service.p99<=5ms. May be repeated
     #[arg(long, value_name = "THRESHOLD")]
     pub(super) require: Vec<Threshold>,
+    /// Let a data directory in memory pass, or a disk that does not wait for flushes; it is said beside the verdict
+    #[arg(long)]
+    pub(super) volatile: bool,
+    /// CPUs and memory that all services may use together
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    pub(super) budget: Budget,
     /// Write response times second by second as an HDR interval log
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,
@@ -200,16 +207,16 @@ pub(super) struct EntryArgs {
     #[arg(long, value_name = "NAME", value_parser = parameter)]
     pub search_parameter: Option<String>,
     /// Statuses that a create may get
-    #[arg(long, value_name = "STATUSES", default_value = "201,422,400")]
+    #[arg(long, value_name = "STATUSES", default_value = STATUSES[0])]
     pub create_statuses: Statuses,
     /// Statuses that a fetch may get
-    #[arg(long, value_name = "STATUSES", default_value = "2xx")]
+    #[arg(long, value_name = "STATUSES", default_value = STATUSES[1])]
     pub fetch_statuses: Statuses,
     /// Statuses that a search may get
-    #[arg(long, value_name = "STATUSES", default_value = "2xx")]
+    #[arg(long, value_name = "STATUSES", default_value = STATUSES[2])]
     pub search_statuses: Statuses,
     /// Statuses that a search without a term may get
-    #[arg(long, value_name = "STATUSES", default_value = "400")]
+    #[arg(long, value_name = "STATUSES", default_value = STATUSES[3])]
     pub invalid_search_statuses: Statuses,
     /// Let the server refuse with 400 what should be refused with 422, and the other way round
     #[arg(long)]
@@ -237,20 +244,19 @@ impl EntryArgs {
             Some(base) => base.clone(),
             None => usual().parse().map_err(anyhow::Error::msg).context("the running stack's URL")?,
         };
-        let at = |path: &Option<String>, usual: &str| base.path(path.as_deref().unwrap_or(usual));
+        let usual = Entry::usual(&base, self.vocabulary)?;
+        let at = |path: &Option<String>, usual: String| path.as_deref().map_or(usual, |path| base.path(path));
         Ok(Entry {
-            address: base.resolve()?,
-            people_path: at(&self.people_path, self.vocabulary.people_path()),
-            count_path: at(&self.count_path, self.vocabulary.count_path()),
-            search_parameter: self.search_parameter.as_deref().unwrap_or(self.vocabulary.search_parameter()).to_owned(),
+            people_path: at(&self.people_path, usual.people_path),
+            count_path: at(&self.count_path, usual.count_path),
+            search_parameter: self.search_parameter.clone().unwrap_or(usual.search_parameter),
             statuses: [
                 self.create_statuses.clone(),
                 self.fetch_statuses.clone(),
                 self.search_statuses.clone(),
                 self.invalid_search_statuses.clone(),
             ],
-            url: base.to_string(),
-            host: base.authority(),
+            ..usual
         })
     }
 

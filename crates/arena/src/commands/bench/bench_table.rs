@@ -18,14 +18,16 @@ pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
     parts.extend(examples(monitor));
     parts.extend((!run.steps.is_empty()).then(|| steps(run)));
     parts.extend((!run.services.is_empty()).then(|| costs(run)));
-    parts.extend(run.people.as_ref().map(score));
+    parts.extend(run.people().as_ref().map(score));
     parts.push(driver(run, monitor, driven.strain.0));
+    let unchecked = &run.verdict().unchecked;
+    parts.extend((!unchecked.is_empty()).then(|| list("Not checked:", unchecked)));
     parts.extend((!missed.is_empty()).then(|| list("Thresholds missed:", missed)));
     parts.join("\n\n")
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict.outcome.word();
+    let outcome = run.headline();
     let settings = &run.settings;
     let line = format!(
         "{outcome}: {} of {} requests failed in {:.0} s; {} profile, {}, {}",
@@ -36,7 +38,7 @@ fn headline(run: &Run) -> String {
         settings.more.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "),
         settings.target,
     );
-    if run.verdict.reasons.is_empty() { line } else { list(&line, &run.verdict.reasons) }
+    if run.verdict().reasons.is_empty() { line } else { list(&line, &run.verdict().reasons) }
 }
 
 fn list(title: &str, items: &[String]) -> String {
@@ -71,7 +73,7 @@ fn times(run: &Run) -> String {
 /// One wrong answer for each way to fail.
 fn examples(monitor: &Monitor) -> Option<String> {
     let one = |(kind, tally): (Kind, &Tally)| {
-        let shown = tally.failures.iter().filter_map(|(reason, (_, example))| Some((reason, example.as_ref()?)));
+        let shown = tally.failures.iter().filter_map(|(reason, failures)| Some((reason, failures.example.as_ref()?)));
         shown.map(|(reason, example)| format!("{}: {reason}: {example}", kind.name())).collect::<Vec<_>>()
     };
     let examples: Vec<String> = Kind::ALL.into_iter().zip(&monitor.tallies).flat_map(one).collect();
@@ -104,7 +106,7 @@ fn knee(run: &Run) -> String {
             grouped(run.steps[broken - 1].users_per_second),
             grouped(run.steps[broken].users_per_second)
         ),
-        None if run.verdict.outcome == Outcome::Invalid => {
+        None if run.verdict().outcome == Outcome::Invalid => {
             "No step broke: the ramp ended where the driver could not keep up.".to_owned()
         }
         None => "No step broke.".to_owned(),
@@ -148,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::load::driver::document;
-    use crate::record::run::Step;
+    use crate::record::run::{Judged, Step, Verdict};
 
     #[test]
     fn a_ramp_says_where_it_ended_and_why() {
@@ -162,7 +164,7 @@ mod tests {
         let mut run = document::draft(&monitor, Duration::ZERO).unwrap();
         run.steps = vec![step(100.0, &[]), step(200.0, &[])];
         assert_eq!(knee(&run), "No step broke.");
-        run.verdict.outcome = Outcome::Invalid;
+        run.judged = Judged::new(Verdict::new(Outcome::Invalid, Vec::new()), None);
         assert_eq!(knee(&run), "No step broke: the ramp ended where the driver could not keep up.");
         run.steps[1] = step(200.0, &["failed is 1"]);
         assert_eq!(knee(&run), "Knee: 100 users/s hold, 200 do not.");

@@ -6,7 +6,6 @@
 
 mod args;
 mod bench_table;
-pub(super) mod census;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -19,7 +18,10 @@ use signal_hook::{consts, flag};
 
 pub use args::Args;
 
-use crate::commands::verdict;
+use crate::commands::census::Census;
+use crate::commands::database::Database;
+use crate::commands::flushes;
+use crate::commands::verdict::{self, Drive};
 use crate::exit::{self, Exit};
 use crate::load::driver::connection::Dialer;
 use crate::load::driver::document;
@@ -28,19 +30,20 @@ use crate::load::driver::entry::Entry;
 use crate::load::driver::feed::Feed;
 use crate::load::driver::plan::Plan;
 use crate::load::driver::probe;
+use crate::load::driver::roll::{Roll, Tallied};
 use crate::load::driver::rules::Rules;
+use crate::load::driver::survey::Survey;
 use crate::load::driver::worker::Worker;
-use crate::load::payloads::Files;
+use crate::load::payloads::{Ceiling, Files};
 use crate::observe::{self, Observer};
 use crate::record::history;
-use crate::record::run::{Limit, Run, Settings};
+use crate::record::run::{Durability, Limit, Outcome, People, Run, Settings};
 use crate::record::threshold;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
-use census::Census;
 
 /// The driver's nice value: well before the usual 0, behind what the system needs to live.
 const PRIORITY: i32 = -15;
@@ -63,6 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
     let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.before));
     let mut worker = Worker::new(&rules, args.load.behaviour(), Dialer::new(stage.entry.address))?;
+    let mut database = stage.database()?;
+    let before_load = database.as_mut().map(flushes::Before::look).transpose()?;
     let observer = Observer::start(stage.targets(args))?;
     let observed_limits = observer.limits().to_vec();
     let most_lag = Duration::from_millis(args.load.max_lag);
@@ -70,8 +75,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let driven = drive(&plan, &mut worker, &driving);
     let (services, service_series) = observer.stop().whole();
     let driven = driven?;
+    let flushed = database.as_mut().zip(before_load).map(|(database, before)| before.compare(database)).transpose()?;
 
-    let census = stage.count(&driven, &feed, worker.creates())?;
+    let checks = !args.entry.no_checks;
+    let roll = Roll::call(&feed, worker.ledger().fates(), stage.before == Some(0));
+    let tallied = checks.then(|| roll.tally());
+    let counted = stage.count(&driven, feed.ceiling(), tallied, worker.ledger().creates())?;
+    let survey = checks.then(|| Survey::take(&stage.entry, &roll));
+    let durability =
+        database.as_mut().zip(flushed).map(|(database, flushed)| stage.durability(args, database, flushed));
+    let durability = durability.transpose()?;
     let mut run = driven.document()?;
     run.id = history::new_id("bench");
     run.label = args.label.clone();
@@ -80,10 +93,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     run.budget = stage.budget(observed_limits);
     run.versions = stage.stack.as_ref().map(machine::versions).unwrap_or_default();
     run.machine = machine::describe(stage.stack.as_ref().map_or("none", |stack| stack.cgroup));
-    run.people = census.map(|census| census.people);
     run.services = services;
     run.series.services = observe::in_step(service_series, run.series.in_flight.len());
-    run.verdict = verdict::of_driven(&driven, &run.requests, census.as_ref());
+    run.judged = verdict::of_driven(&Drive {
+        driven: &driven,
+        requests: &run.requests,
+        tallied,
+        before: stage.before,
+        counted,
+        survey: survey.as_ref(),
+        durability: durability.as_ref(),
+        volatile: args.volatile,
+        is_limited: stage.stack.is_some() || are_limited(&run.budget),
+    });
+    run.judged = run.judged.held_to(stage.budget_fault(args, &run.budget));
+    run.durability = durability;
     publish(args, &run, &driven, log)
 }
 
@@ -108,7 +132,7 @@ fn publish(args: &Args, run: &Run, driven: &Driven, log: Option<File>) -> anyhow
         document::write_log(log, driven.started, intervals).context("cannot write the HDR log")?;
     }
     eprintln!("arena: document  {}", document.display());
-    Ok(match verdict::exit(run.verdict.outcome) {
+    Ok(match verdict::exit(run.verdict().outcome) {
         Exit::Invalid => Exit::Invalid,
         _ if driven.stopped => Exit::Failed,
         _ if !missed.is_empty() => Exit::ThresholdMissed,
@@ -153,10 +177,39 @@ impl Stage {
         own.chain(args.observe.clone()).collect()
     }
 
-    fn count(&self, driven: &Driven, feed: &Feed, creates: u64) -> anyhow::Result<Option<Census>> {
+    /// The database of the stack that the arena started.
+    fn database(&self) -> anyhow::Result<Option<Database>> {
+        self.stack.as_ref().map(|stack| Database::connect(&stack.database)).transpose()
+    }
+
+    fn durability(&self, args: &Args, database: &mut Database, flushed: flushes::During) -> anyhow::Result<Durability> {
+        let folder = self.stack.as_ref().and_then(|stack| stack.database_folder.as_deref());
+        let durability = flushed.add_to(database.durability(folder)?);
+        let people = format!("http://{}{}", self.entry.host, self.entry.people_path);
+        // A server that the load broke has been told of that already.
+        let probed = flushes::probe(&durability, &people, args.entry.vocabulary, database);
+        Ok(probed.unwrap_or(durability))
+    }
+
+    /// The score and the count that it comes from, without those who were there before. Where rows are not held to what
+    /// they deserve, the ceiling is whom the server acknowledged.
+    fn count(
+        &self,
+        driven: &Driven,
+        ceiling: &Ceiling,
+        tallied: Option<Tallied>,
+        creates: u64,
+    ) -> anyhow::Result<Option<(People, Census)>> {
+        let Some(before) = self.before else { return Ok(None) };
+        let census = Census::take(|| probe::count(&self.entry))?;
+        let stored = census.last.saturating_sub(before);
         let acknowledged = driven.monitor.acknowledged;
-        let ceiling = |before| feed.ceiling().of_run(before, creates, acknowledged);
-        self.before.map(|before| Census::take(&self.entry, before, acknowledged, ceiling(before))).transpose()
+        let right = match tallied {
+            Some(tallied) => ceiling.of_run(before, creates, tallied.acknowledged, tallied.unknown),
+            None => acknowledged..=acknowledged + driven.monitor.unknown + driven.monitor.in_flight,
+        };
+        let ceiling = stored.clamp(*right.start(), *right.end());
+        Ok(Some((People { stored, ceiling, acknowledged: Some(acknowledged) }, census)))
     }
 
     /// Limits of the stack, and of what else is observed.
@@ -167,9 +220,19 @@ impl Stage {
         [own, others].concat()
     }
 
+    /// How the services fail to keep to the budget. Of others' services the arena may not know what holds them: the verdict
+    /// says so then.
+    fn budget_fault(&self, args: &Args, limits: &[Limit]) -> Option<(Outcome, String)> {
+        match &self.stack {
+            Some(stack) => stack.budget_fault(&args.budget),
+            None if are_limited(limits) => args.budget.fault(limits),
+            None => None,
+        }
+    }
+
     fn settings(&self, args: &Args, plan: &Plan) -> Settings {
         let mut more = args.load.more(self.before);
-        more.extend(self.stack.as_ref().and_then(Running::overlay_setting));
+        more.extend(self.stack.iter().flat_map(Running::settings));
         Settings {
             engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
             vocabulary: args.entry.vocabulary.name().to_owned(),
@@ -180,6 +243,10 @@ impl Stage {
             more,
         }
     }
+}
+
+fn are_limited(limits: &[Limit]) -> bool {
+    !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
 }
 
 fn remove_everybody(stack: &Running) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ const REQUESTS: [&str; COLUMNS] = ["requests", "count", "failed", "p50 ms", "p75
 /// The verdict as one Markdown table, readable in a terminal too, with the reasons above it and the conditions below.
 pub fn table(run: &Run) -> String {
     let mut text = headline(run);
-    for reason in &run.verdict.reasons {
+    for reason in &run.verdict().reasons {
         text.push_str(&format!("\n- {reason}"));
     }
     text.push_str("\n\n");
@@ -23,8 +23,8 @@ pub fn table(run: &Run) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict.outcome.word();
-    let people = run.people.map_or(String::new(), |people| {
+    let outcome = run.headline();
+    let people = run.people().map_or(String::new(), |people| {
         format!("{} people stored of {}, ", grouped(people.stored as f64), grouped(people.ceiling as f64))
     });
     format!(
@@ -39,7 +39,7 @@ fn rows(run: &Run) -> Vec<Row> {
     let mut rows: Vec<Row> = run.requests.iter().map(request_row).collect();
     rows.push(bold(costs::HEADINGS));
     rows.extend(costs::text(run));
-    if let Some(people) = &run.people {
+    if let Some(people) = &run.people() {
         rows.push(bold(["people", "stored", "ceiling", "lost", "extra", "", "", ""]));
         let number = |number: u64| grouped(number as f64);
         rows.push([

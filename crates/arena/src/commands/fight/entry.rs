@@ -1,23 +1,26 @@
 //! A bout of an entry of the contest: its Compose file as it is, in Docker, seen through its API and its containers alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use ureq::Agent;
 
 use super::{FightArgs, files};
+use crate::commands::census::Census;
 use crate::commands::verdict;
 use crate::exit;
-use crate::load::gatling;
-use crate::load::payloads;
-use crate::load::vocabulary::Vocabulary;
+use crate::load::driver::entry::Entry as Server;
+use crate::load::driver::feed::Feed;
+use crate::load::driver::ledger::Fate;
+use crate::load::driver::probe;
+use crate::load::driver::roll::Roll;
+use crate::load::driver::survey::Survey;
+use crate::load::gatling::{self, Fought};
+use crate::load::payloads::{self, Files};
 use crate::observe::{Observer, Target};
-use crate::record::gatling_log::results::Results;
 use crate::record::history;
-use crate::record::run::{Driver, People, Run, SCHEMA, Settings};
+use crate::record::run::{Driver, Limit, People, Run, SCHEMA, Settings};
 use crate::stack::cgroup_limits::Hierarchy;
 use crate::stack::entry::{Before, Container, Entry};
 use crate::stack::machine;
@@ -28,11 +31,8 @@ use crate::workspace::Workspace;
 /// Time between two looks at an entry that starts.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A count that stays the same for this long rests: some entries store what they have long since answered.
-const REST: Duration = Duration::from_secs(2);
-
-/// How long a count may take to be answered and to come to rest.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an entry may take to answer a look at whether it is there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fights a bout with an entry, and removes what came with it however the bout ends.
 ///
@@ -55,24 +55,23 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
 
     exit::fail_if_interrupted()?;
     eprintln!("arena: starting {} (docker)", entry.name);
-    let stage = Stage { entry, arguments, before: entry.look_before()?, url: format!("http://127.0.0.1:{port}") };
+    let url = format!("http://127.0.0.1:{port}");
+    let server = Server::usual(&url.parse().map_err(anyhow::Error::msg)?, arguments.vocabulary())?;
+    let stage = Stage { entry, arguments, before: entry.look_before()?, server, files };
     entry.up(&results.join("compose.log"))?;
     stage.wait()?;
     let _ports = SoonFree::until_dropped();
-    let people_before = stage.counts().then(|| stage.count()).transpose()?.unwrap_or_default();
-    let containers = entry.containers()?;
     let settings = gatling::Settings {
-        base_url: stage.url.clone(),
+        base_url: url,
         vocabulary: arguments.vocabulary().name().to_owned(),
-        payloads: files.payloads.clone(),
-        search_terms: files.terms,
+        payloads: stage.files.payloads.clone(),
+        search_terms: stage.files.terms.clone(),
         rate_factor: arguments.rate_factor,
         duration_factor: arguments.duration_factor(),
         results,
         html_report: true,
     };
-    let load = |interrupted: &Arc<AtomicBool>| gatling::run(&simulation, &settings, interrupted);
-    stage.fight(id, &containers, people_before, &files.payloads, || load(&interrupted))
+    stage.fight(id, || gatling::run(&simulation, &settings, &interrupted))
 }
 
 /// An entry that runs, and what was there before it.
@@ -80,42 +79,48 @@ struct Stage<'a> {
     entry: &'a Entry,
     arguments: &'a FightArgs,
     before: Before,
-    url: String,
+    server: Server,
+    files: Files,
 }
 
 impl Stage<'_> {
-    fn fight(
-        &self,
-        id: String,
-        containers: &[Container],
-        people_before: u64,
-        payloads: &std::path::Path,
-        load: impl FnOnce() -> anyhow::Result<Results>,
-    ) -> anyhow::Result<Run> {
+    fn fight(&self, id: String, load: impl FnOnce() -> anyhow::Result<Fought>) -> anyhow::Result<Run> {
+        let counts = !self.arguments.no_count;
+        let people_before = counts.then(|| probe::count(&self.server)).transpose()?.unwrap_or_default();
+        let containers = self.entry.containers()?;
         let running = containers.iter().filter(|container| container.running);
         let observe = running.map(|container| (container.name.clone(), Target::Container(container.id.clone())));
         let observer = Observer::start(observe.collect())?;
-        let results = load();
+        let fought = load();
         let observed = observer.stop();
-        let results = results?;
+        let Fought { results, cpu } = fought?;
         let (services, service_series) = observed.during(results.started, results.seconds);
-        let mut faults = self.what_became_of(containers)?;
+
+        let mut faults = self.what_became_of(&containers)?;
         let sent = |kind: &str| results.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
-        let counted = self.counts().then(|| self.count_at_rest());
-        let people = match counted {
-            Some(Ok(stored)) => Some(People {
-                stored: stored.saturating_sub(people_before),
-                ceiling: payloads::ceiling(payloads, sent("create"))?,
-                acknowledged: Some(sent("fetch")),
-            }),
-            Some(Err(error)) => {
-                faults.push(format!("{error:#}"));
-                None
-            }
-            None => None,
-        };
-        let limits: Vec<_> = containers.iter().map(|container| container.limit.clone()).collect();
-        let verdict = verdict::of_entry(&results.requests, &results.errors, people.as_ref(), faults);
+        let counted = counts
+            .then(|| Census::take(|| probe::count(&self.server)))
+            .and_then(|counted| counted.inspect_err(|error| faults.push(format!("{error:#}"))).ok());
+        let ceiling = payloads::ceiling(&self.files.payloads, sent("create"))?;
+        let counted = counted.map(|census| {
+            let stored = census.last.saturating_sub(people_before);
+            let acknowledged = gatling::fetches_each(&results.simulation).then(|| sent("fetch"));
+            (People { stored, ceiling, acknowledged }, census)
+        });
+        let survey = self.survey(counted.map(|(people, _)| people), sent("create"))?;
+        let FightArgs { rate_factor, .. } = *self.arguments;
+        let punctuality = gatling::punctuality(&results, rate_factor, self.arguments.duration_factor(), cpu);
+        let judged = verdict::of_entry(&verdict::EntryBout {
+            requests: &results.requests,
+            errors: &results.errors,
+            counted,
+            is_counted: counts,
+            survey: survey.as_ref(),
+            fates: faults,
+            strain: punctuality.as_ref().map(|punctuality| punctuality.strain.clone()),
+        });
+        let limits: Vec<Limit> = containers.iter().map(|container| container.limit.clone()).collect();
+        let judged = judged.held_to(self.arguments.budget.fault(&limits));
         let mut series = results.series;
         series.services = service_series;
         let mut versions: BTreeMap<String, String> =
@@ -133,72 +138,55 @@ impl Stage<'_> {
             budget: limits,
             versions,
             machine: machine::describe(Hierarchy::detect().version()),
-            verdict,
-            people,
+            judged,
             requests: results.requests,
             services,
             durability: None,
-            generator: None,
+            generator: punctuality.map(|punctuality| punctuality.generator),
             steps: Vec::new(),
             series,
         })
     }
 
+    /// Has the API find people, where it is known who is stored: where all who should be were answered with 201.
+    fn survey(&self, people: Option<People>, creates: u64) -> anyhow::Result<Option<Survey>> {
+        if people.is_none_or(|people| people.acknowledged != Some(people.ceiling)) {
+            return Ok(None);
+        }
+        let feed = Feed::of_payloads(&self.files.payloads, self.arguments.vocabulary())?;
+        let fates = (0..creates).map(|_| Fate::Acknowledged(None));
+        Ok(Some(Survey::take(&self.server, &Roll::call(&feed, fates, false))))
+    }
+
     /// Waits until the API answers. Some front doors answer long before what is behind them, with a 502 or the like; if
     /// that is still so in the end, the bout shows what becomes of it.
     fn wait(&self) -> anyhow::Result<()> {
-        let agent = agent(Duration::from_secs(5));
-        let path = if self.counts() { self.arguments.vocabulary().count_path() } else { "/" };
+        let agent: Agent =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+        let path = if self.arguments.no_count { "/" } else { &self.server.count_path };
+        let url = &self.server.url;
         let wait = Duration::from_secs(self.arguments.wait);
         let deadline = Instant::now() + wait;
         let mut refused = None;
         while Instant::now() < deadline {
             exit::fail_if_interrupted()?;
-            match agent.get(format!("{}{path}", self.url)).call() {
+            match agent.get(format!("{url}{path}")).call() {
                 Ok(answer) if answer.status().as_u16() < 500 => return Ok(()),
                 Ok(answer) => refused = Some(answer.status().as_u16()),
                 Err(_) => {}
             }
             let containers = self.entry.containers()?;
             if !containers.iter().any(|container| container.running) {
-                bail!("every service ended before {} answered{}", self.url, self.entry.ended_words());
+                bail!("every service ended before {url} answered{}", self.entry.ended_words());
             }
             std::thread::sleep(LOOK);
         }
         if let Some(status) = refused {
-            eprintln!("arena: {}{path} still answers {status}; the bout begins all the same", self.url);
+            eprintln!("arena: {url}{path} still answers {status}; the bout begins all the same");
             return Ok(());
         }
         let words: String = self.entry.containers()?.iter().map(|container| self.entry.last_words(container)).collect();
-        bail!("{} answered no HTTP within {} s (--wait){words}", self.url, wait.as_secs())
-    }
-
-    fn counts(&self) -> bool {
-        !self.arguments.no_count
-    }
-
-    fn count(&self) -> anyhow::Result<u64> {
-        let path = self.arguments.vocabulary().count_path();
-        let asked = || format!("cannot count people: GET {path}");
-        let mut answer = agent(PATIENCE).get(format!("{}{path}", self.url)).call().with_context(asked)?;
-        let (status, text) = (answer.status().as_u16(), answer.body_mut().read_to_string().with_context(asked)?);
-        ensure!(status == 200, "cannot count people: GET {path} answers with status {status}");
-        let short: String = text.chars().take(40).collect();
-        text.trim().parse().with_context(|| format!("cannot count people: GET {path} answers {short:?}, no number"))
-    }
-
-    fn count_at_rest(&self) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut last = self.count()?;
-        let mut since = Instant::now();
-        while since.elapsed() < REST && Instant::now() < deadline {
-            std::thread::sleep(LOOK);
-            let count = self.count()?;
-            if count != last {
-                (last, since) = (count, Instant::now());
-            }
-        }
-        Ok(last)
+        bail!("{url} answered no HTTP within {} s (--wait){words}", wait.as_secs())
     }
 
     /// Which services did not survive the load, each with its last words.
@@ -234,7 +222,7 @@ impl Stage<'_> {
             engine: "docker".to_owned(),
             vocabulary: arguments.vocabulary().name().to_owned(),
             profile: "event".to_owned(),
-            target: self.url.clone(),
+            target: self.server.url.clone(),
             rate_factor: arguments.rate_factor,
             duration_factor: arguments.duration_factor(),
             more,
@@ -248,8 +236,4 @@ impl Drop for Stage<'_> {
             eprintln!("arena: ending {}: {error:#}", self.entry.name);
         }
     }
-}
-
-fn agent(patience: Duration) -> Agent {
-    Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience)).build().into()
 }

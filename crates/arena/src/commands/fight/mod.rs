@@ -1,25 +1,33 @@
 //! `arena fight`: a whole bout, from a machine with nothing on it to the verdict.
 
 mod bout_table;
-mod database;
 pub mod entry;
 mod warmup;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
+use crate::commands::census::Census;
+use crate::commands::database::Database;
+use crate::commands::flushes;
 use crate::commands::verdict;
 use crate::exit::{self, Exit};
-use crate::load::gatling;
+use crate::load::driver::entry::Entry as Server;
+use crate::load::driver::feed::Feed;
+use crate::load::driver::ledger::Fate;
+use crate::load::driver::roll::{Roll, Wrong};
+use crate::load::driver::survey::Survey;
+use crate::load::gatling::{self, Fought};
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
 use crate::observe::Observer;
 use crate::read::report;
-use crate::record::gatling_log::results::Results;
 use crate::record::history;
 use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
+use crate::stack::budget::Budget;
 use crate::stack::entry::Entry;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
@@ -28,7 +36,6 @@ use crate::stack::which::Which;
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
-use database::Database;
 
 /// Arguments of `arena fight`.
 #[derive(Clone, Debug, Args)]
@@ -82,6 +89,12 @@ pub struct FightArgs {
     /// Do not hold the services to the limits of docker-compose.yml.
     #[arg(long)]
     no_limits: bool,
+    /// Let a data directory in memory pass, or a disk that does not wait for flushes; it is said beside the verdict.
+    #[arg(long)]
+    volatile: bool,
+    /// CPUs and memory that all services may use together.
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    budget: Budget,
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
@@ -100,6 +113,26 @@ fn factor(text: &str) -> Result<f64, String> {
 impl FightArgs {
     fn duration_factor(&self) -> f64 {
         if self.quick { 0.1 } else { self.duration_factor }
+    }
+
+    /// The same bout with an entry, whose name it bears.
+    pub fn against(&self, entry: &Entry) -> Self {
+        Self { entry: Some(entry.folder.clone()), label: Some(entry.name.clone()), ..self.clone() }
+    }
+
+    /// What makes one bout another than the next, in words by which it is known again.
+    pub fn asked(&self) -> String {
+        let vocabulary = self.vocabulary.map_or("usual", Vocabulary::name);
+        let files = [&self.simulation, &self.payloads, &self.terms]
+            .map(|file| file.as_ref().map(|file| file.display().to_string()));
+        format!(
+            "{vocabulary} words, rates x{}, durations x{}, files {files:?}, seed {}, budget {}, counted: {}",
+            self.rate_factor,
+            self.duration_factor(),
+            self.seed,
+            self.budget,
+            !self.no_count
+        )
     }
 
     fn vocabulary(&self) -> Vocabulary {
@@ -148,9 +181,10 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Usage);
     }
     if let Some(folder) = &arguments.entry {
-        let Some(entry) = exit::accept(Entry::read(folder)) else { return Ok(Exit::Usage) };
-        let run = entry::fight(arguments, &workspace, &entry)?;
-        return publish(arguments, &workspace, &run);
+        let Some(entry) = exit::accept(Entry::at(folder).and_then(|entry| entry.check().map(|()| entry))) else {
+            return Ok(Exit::Usage);
+        };
+        return publish(arguments, &workspace, &entry::fight(arguments, &workspace, &entry)?);
     }
     let interrupted = exit::interruption()?;
     ensure!(
@@ -183,6 +217,9 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     eprintln!("arena: warming up");
     warmup::warm_up(&running.url, arguments.vocabulary(), &mut database)?;
     let durability = database.durability(running.database_folder.as_deref())?;
+    let people_url = format!("{}{}", running.url, arguments.vocabulary().people_path());
+    let durability = flushes::probe(&durability, &people_url, arguments.vocabulary(), &mut database)?;
+    database.remove_everybody()?;
 
     exit::fail_if_interrupted()?;
     let id = history::new_id("fight");
@@ -213,30 +250,45 @@ struct Bout<'a> {
 }
 
 impl Bout<'_> {
-    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Results>) -> anyhow::Result<Run> {
-        let syncs_before = database.wal_syncs();
+    fn fight(&self, database: &mut Database, load: impl FnOnce() -> anyhow::Result<Fought>) -> anyhow::Result<Run> {
+        let before = flushes::Before::look(database)?;
         let observer = Observer::start(self.running.observe.clone())?;
         let results = load();
         let observed = observer.stop();
-        let results = results?;
+        let Fought { results, cpu } = results?;
         // Gatling starts long before its first request, and writes reports long after the last: neither is the bout.
         let (services, service_series) = observed.during(results.started, results.seconds);
-        let syncs_after = database.wal_syncs();
-        let durability = Durability {
-            wal_syncs: syncs_before.zip(syncs_after).map(|(before, after)| after.saturating_sub(before)),
-            ..self.durability.clone()
-        };
+        let during = before.compare(database)?;
+        let FightArgs { rate_factor, volatile, .. } = *self.arguments;
+        let vocabulary = self.arguments.vocabulary();
+        let punctuality = gatling::punctuality(&results, rate_factor, self.arguments.duration_factor(), cpu);
 
         let sent = |kind: &str| results.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
+        let census = Census::take(|| database.people())?;
         let people = People {
-            stored: database.people()?,
+            stored: census.last,
             ceiling: payloads::ceiling(&self.files.payloads, sent("create"))?,
-            // Whoever saw a 201 fetched, and nobody else did.
-            acknowledged: Some(sent("fetch")),
+            acknowledged: gatling::fetches_each(&results.simulation).then(|| sent("fetch")),
         };
+        let (wrong, survey) = self.look_around(database, sent("create"))?;
+        let durability = during.add_to(self.durability.clone());
+        let people_url = format!("{}{}", self.running.url, vocabulary.people_path());
+        // A stack that the load broke has been told of that already.
+        let durability = flushes::probe(&durability, &people_url, vocabulary, database).unwrap_or(durability);
+        let judged = verdict::of_bout(&verdict::Bout {
+            requests: &results.requests,
+            errors: &results.errors,
+            people,
+            census,
+            wrong: &wrong,
+            survey: &survey,
+            durability: &durability,
+            volatile,
+            strain: punctuality.as_ref().map(|punctuality| punctuality.strain.clone()),
+        });
+        let judged = judged.held_to(self.running.budget_fault(&self.arguments.budget));
         let mut series = results.series;
         series.services = service_series;
-        let verdict = verdict::of_bout(&results.requests, &results.errors, &people, &durability);
         let mut versions = machine::versions(self.running);
         versions.insert("gatling".into(), results.version);
         versions.insert("postgresql".into(), database.version()?);
@@ -252,21 +304,37 @@ impl Bout<'_> {
             budget: self.running.limits.clone(),
             versions,
             machine: machine::describe(self.running.cgroup),
-            verdict,
-            people: Some(people),
+            judged,
             requests: results.requests,
             services,
             durability: Some(durability),
-            generator: None,
+            generator: punctuality.map(|punctuality| punctuality.generator),
             steps: Vec::new(),
             series,
         })
     }
 
+    /// Holds everybody in the table against the rows that were sent, and has the API find some of them: Gatling looks at
+    /// statuses alone.
+    fn look_around(&self, database: &mut Database, creates: u64) -> anyhow::Result<(BTreeMap<Wrong, u64>, Survey)> {
+        let vocabulary = self.arguments.vocabulary();
+        let feed = Feed::of_payloads(&self.files.payloads, vocabulary)?;
+        let fates = (0..creates).map(|_| Fate::Unknown);
+        let mut roll = Roll::call(&feed, fates, true);
+        let everybody = database.everybody()?;
+        everybody.iter().for_each(|person| roll.find(person));
+        let mut wrong = BTreeMap::new();
+        for mismatch in everybody.iter().filter_map(|person| roll.know(person).err()) {
+            *wrong.entry(mismatch).or_default() += 1;
+        }
+        let base = self.running.url.parse().map_err(anyhow::Error::msg).context("the stack's URL")?;
+        Ok((wrong, Survey::take(&Server::usual(&base, vocabulary)?, &roll)))
+    }
+
     fn settings(&self, simulation: &str) -> Settings {
-        let mut more = std::collections::BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
+        let mut more = BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
         more.extend([self.arguments.feed_setting()]);
-        more.extend(self.running.overlay_setting());
+        more.extend(self.running.settings());
         Settings {
             engine: self.running.engine.name().to_owned(),
             vocabulary: self.arguments.vocabulary().name().to_owned(),
@@ -290,7 +358,7 @@ fn publish(arguments: &FightArgs, workspace: &Workspace, run: &Run) -> anyhow::R
     eprintln!("arena: report    {}", page.display());
     eprintln!("arena: document  {}", page.with_extension("json").display());
     eprintln!("arena: Gatling   {}", workspace.path("runs").join(&run.id).display());
-    Ok(verdict::exit(run.verdict.outcome))
+    Ok(verdict::exit(run.verdict().outcome))
 }
 
 /// Keeps the run and makes its page, and says where that is.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use ureq::Agent;
 
+use crate::commands::database::Database;
 use crate::load::vocabulary::Vocabulary;
-
-use super::database::Database;
 
 const ROUNDS: usize = 300;
 

@@ -1,13 +1,14 @@
 //! Whether an answer is the right one.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 /// The most people that a search may find.
-const MOST_HITS: usize = 50;
+pub const MOST_HITS: usize = 50;
 
 /// A set of statuses, written `2xx` or `201,400,422`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +70,31 @@ impl<'a> Person<'a> {
         serde_json::from_slice(json).ok()
     }
 
+    /// A person as a database holds it; `dob` is written `YYYY-MM-DD`.
+    pub fn stored(id: String, [nickname, fullname, dob]: [String; 3], stack: Option<Vec<String>>) -> Self {
+        let text = |text| Text(Cow::Owned(text));
+        let stack = stack.map(|stack| stack.into_iter().map(text).collect());
+        let [nickname, fullname, dob] = [nickname, fullname, dob].map(text);
+        Self { id: Some(text(id)), nickname, fullname, dob, stack }
+    }
+
+    /// The id, which only a server gives.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_ref().map(|id| &*id.0)
+    }
+
     /// The nickname.
     pub fn nickname(&self) -> &str {
         &self.nickname.0
     }
 
-    fn same(&self, other: &Person<'_>) -> bool {
+    /// The full name.
+    pub fn fullname(&self) -> &str {
+        &self.fullname.0
+    }
+
+    /// Whether all is equal but the id. An absent stack and a null one are the same.
+    pub fn same(&self, other: &Person<'_>) -> bool {
         self.nickname == other.nickname
             && self.fullname == other.fullname
             && self.dob == other.dob
@@ -128,18 +148,26 @@ pub fn fetched(body: &[u8], sent: &[u8], path: &[u8]) -> Result<(), &'static str
     }
 }
 
-/// What is wrong with the body of a search.
-pub fn found(body: &[u8], term: &Term) -> Result<(), &'static str> {
+/// The people that a search found.
+///
+/// # Errors
+///
+/// What is wrong with the body.
+pub fn found<'a>(body: &'a [u8], term: &Term) -> Result<Vec<Person<'a>>, &'static str> {
     if body == b"[]" {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let people: Vec<Person> = serde_json::from_slice(body).map_err(|_| "answer is not a list of people")?;
     if people.len() > MOST_HITS {
         return Err("answer has more than 50 people");
     }
-    match people.iter().all(|person| person.matches(term)) {
-        true => Ok(()),
-        false => Err("answer has a person that does not match"),
+    if !people.iter().all(|person| person.matches(term)) {
+        return Err("answer has a person that does not match");
+    }
+    let ids: Option<HashSet<&str>> = people.iter().map(Person::id).collect();
+    match ids.ok_or("answer has a person without an id")?.len() == people.len() {
+        true => Ok(people),
+        false => Err("answer has a person twice"),
     }
 }
 
@@ -185,19 +213,28 @@ mod tests {
 
     #[test]
     fn a_search_finds_only_what_matches() {
-        let hit = r#"{"id":"1","nickname":"bar","fullname":"Foo ÀB","dob":"2000-10-01","stack":["Erlang"]}"#;
+        let with_id = |id: &str| {
+            format!(r#"{{"id":{id},"nickname":"bar","fullname":"Foo ÀB","dob":"2000-10-01","stack":["Erlang"]}}"#)
+        };
+        let hit = with_id("\"1\"");
+        let found = |body: &[u8], term: &Term| found(body, term).map(|people| people.len());
         for term in ["BA", "o à", "LANG", ""] {
-            assert_eq!(found(format!("[{hit}]").as_bytes(), &Term::new(term)), Ok(()), "{term}");
+            assert_eq!(found(format!("[{hit}]").as_bytes(), &Term::new(term)), Ok(1), "{term}");
         }
         for term in ["barfoo", "o a", "2000", "x"] {
             assert!(found(format!("[{hit}]").as_bytes(), &Term::new(term)).is_err(), "{term}");
         }
-        assert_eq!(found(b"[]", &Term::new("x")), Ok(()));
-        assert_eq!(found(b"[ ]", &Term::new("x")), Ok(()));
+        assert_eq!(found(b"[]", &Term::new("x")), Ok(0));
+        assert_eq!(found(b"[ ]", &Term::new("x")), Ok(0));
         assert_eq!(found(b"{}", &Term::new("x")), Err("answer is not a list of people"));
-        let many = |count| format!("[{}]", vec![hit; count].join(","));
-        assert_eq!(found(many(50).as_bytes(), &Term::new("foo")), Ok(()));
+        let many =
+            |count| format!("[{}]", (0..count).map(|id| with_id(&format!("\"{id}\""))).collect::<Vec<_>>().join(","));
+        assert_eq!(found(many(50).as_bytes(), &Term::new("foo")), Ok(50));
         assert_eq!(found(many(51).as_bytes(), &Term::new("foo")), Err("answer has more than 50 people"));
+        let twice = format!("[{hit},{hit}]");
+        assert_eq!(found(twice.as_bytes(), &Term::new("foo")), Err("answer has a person twice"));
+        let nobody = format!("[{}]", with_id("null"));
+        assert_eq!(found(nobody.as_bytes(), &Term::new("foo")), Err("answer has a person without an id"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::monitor::{Interval, Monitor, Tally};
 use super::schedule::Kind;
 use crate::record::histogram;
 use crate::record::run::{
-    Driver, Generator, Machine, Outcome, Percentiles, Requests, Run, SCHEMA, Series, Settings, Verdict,
+    Driver, Generator, Judged, Machine, Outcome, Percentiles, Requests, Run, SCHEMA, Series, Settings, Verdict,
 };
 
 /// A run document with all that the driver itself measured, and nothing else.
@@ -36,8 +36,7 @@ pub fn draft(monitor: &Monitor, length: Duration) -> anyhow::Result<Run> {
         budget: Vec::new(),
         versions: BTreeMap::new(),
         machine: Machine::default(),
-        verdict: Verdict { outcome: Outcome::Clean, reasons: Vec::new() },
-        people: None,
+        judged: Judged::new(Verdict::new(Outcome::Clean, Vec::new()), None),
         requests: requests(monitor, true)?,
         services: Vec::new(),
         durability: None,
@@ -58,7 +57,7 @@ pub fn requests(monitor: &Monitor, with_histograms: bool) -> anyhow::Result<Vec<
 }
 
 fn request(kind: Kind, tally: &Tally, with_histogram: bool) -> anyhow::Result<Requests> {
-    let failures = tally.failures.iter().map(|(reason, (count, _))| (reason.to_string(), *count)).collect();
+    let failures = tally.failures.iter().map(|(reason, failures)| (reason.to_string(), failures.count)).collect();
     Ok(Requests {
         kind: kind.name().to_owned(),
         count: tally.count,

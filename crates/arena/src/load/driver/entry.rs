@@ -2,8 +2,15 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context;
+
 use super::checks::Statuses;
 use super::schedule::Kind;
+use crate::load::base_url::BaseUrl;
+use crate::load::vocabulary::Vocabulary;
+
+/// Statuses that are right unless somebody says otherwise, by kind.
+pub const STATUSES: [&str; 4] = ["201,422,400", "2xx", "2xx", "400"];
 
 /// A server that speaks the people API, or something near it.
 #[derive(Clone, Debug)]
@@ -25,6 +32,25 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// A server that uses a vocabulary's own names and answers with its statuses.
+    ///
+    /// # Errors
+    ///
+    /// The URL's host is not known.
+    pub fn usual(base: &BaseUrl, vocabulary: Vocabulary) -> anyhow::Result<Self> {
+        let statuses = STATUSES.map(str::parse).into_iter().collect::<Result<Vec<Statuses>, _>>();
+        let statuses = statuses.ok().and_then(|statuses| statuses.try_into().ok()).context("the usual statuses")?;
+        Ok(Self {
+            url: base.to_string(),
+            address: base.resolve()?,
+            host: base.authority(),
+            people_path: base.path(vocabulary.people_path()),
+            count_path: base.path(vocabulary.count_path()),
+            search_parameter: vocabulary.search_parameter().to_owned(),
+            statuses,
+        })
+    }
+
     /// Statuses that are right for a kind of request.
     pub fn statuses(&self, kind: Kind) -> &Statuses {
         &self.statuses[kind as usize]

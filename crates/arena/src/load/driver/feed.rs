@@ -45,10 +45,6 @@ impl Feed {
     ///
     /// A file cannot be read, has another header, or nothing after it.
     pub fn load(payloads: &Path, terms: &Path, vocabulary: Vocabulary) -> anyhow::Result<Self> {
-        let text = fs::read(payloads).with_context(|| format!("cannot read {}", payloads.display()))?;
-        let rows = lines(&text, "payload").with_context(|| format!("{} is no file of payloads", payloads.display()))?;
-        let ceiling = Ceiling::of_rows(rows.iter().map(|row| &text[row.clone()]), vocabulary);
-        let rows = expectations(&text, rows, vocabulary);
         let term_text = fs::read(terms).with_context(|| format!("cannot read {}", terms.display()))?;
         let ranges =
             lines(&term_text, "t").with_context(|| format!("{} is no file of search terms", terms.display()))?;
@@ -56,7 +52,20 @@ impl Feed {
             let term = String::from_utf8_lossy(&term_text[range]);
             (form_encoded(&term), Term::new(&term))
         };
-        Ok(Self { terms: ranges.into_iter().map(term).collect(), rows, ceiling, text })
+        Ok(Self { terms: ranges.into_iter().map(term).collect(), ..Self::of_payloads(payloads, vocabulary)? })
+    }
+
+    /// The same without terms: for those who only ask what became of the rows.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, has another header, or nothing after it.
+    pub fn of_payloads(payloads: &Path, vocabulary: Vocabulary) -> anyhow::Result<Self> {
+        let text = fs::read(payloads).with_context(|| format!("cannot read {}", payloads.display()))?;
+        let rows = lines(&text, "payload").with_context(|| format!("{} is no file of payloads", payloads.display()))?;
+        let ceiling = Ceiling::of_rows(rows.iter().map(|row| &text[row.clone()]), vocabulary);
+        let rows = expectations(&text, rows, vocabulary);
+        Ok(Self { text, rows, ceiling, terms: Vec::new() })
     }
 
     /// The body that the given create sends, counted from 0.
@@ -70,6 +79,11 @@ impl Feed {
             Expected::Created if create >= self.rows.len() as u64 => Expected::CreatedOrTaken,
             expected => expected,
         }
+    }
+
+    /// How many creates it takes until the rows come round again.
+    pub fn rows(&self) -> u64 {
+        self.rows.len() as u64
     }
 
     /// The term of the given search, encoded as a form is.
@@ -139,7 +153,7 @@ fn expectations(text: &[u8], ranges: Vec<Range<usize>>, vocabulary: Vocabulary) 
 }
 
 /// Encodes as `application/x-www-form-urlencoded` does (<https://url.spec.whatwg.org/#urlencoded-serializing>).
-fn form_encoded(text: &str) -> String {
+pub fn form_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

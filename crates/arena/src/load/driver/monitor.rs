@@ -30,12 +30,19 @@ pub struct Failure {
     pub reason: Cow<'static, str>,
     /// What exactly came back, where something did.
     pub example: Option<String>,
+    /// Whether a server that does right may fail so when it is offered more than it carries.
+    pub is_overload: bool,
 }
 
 impl Failure {
     /// A failure without more to say.
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: reason.into(), example: None }
+        Self { reason: reason.into(), example: None, is_overload: false }
+    }
+
+    /// The same as a failure of overload.
+    pub fn of_overload(self) -> Self {
+        Self { is_overload: true, ..self }
     }
 
     /// Keeps the beginning of what came back.
@@ -47,13 +54,24 @@ impl Failure {
     }
 }
 
+/// Failures for one reason.
+#[derive(Clone, Debug)]
+pub struct Failures {
+    /// How many there were.
+    pub count: u64,
+    /// What exactly came back once.
+    pub example: Option<String>,
+    /// Whether they may be for want of capacity.
+    pub is_overload: bool,
+}
+
 /// What became of the requests of one kind.
 #[derive(Clone, Debug)]
 pub struct Tally {
     /// Requests that ended.
     pub count: u64,
-    /// Failed ones by reason, each with one example.
-    pub failures: BTreeMap<Cow<'static, str>, (u64, Option<String>)>,
+    /// Failed ones by reason.
+    pub failures: BTreeMap<Cow<'static, str>, Failures>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Microseconds from the intended time.
@@ -248,7 +266,7 @@ impl Tally {
 
     /// Failed requests, all reasons together.
     pub fn failed(&self) -> u64 {
-        self.failures.values().map(|(count, _)| count).sum()
+        self.failures.values().map(|failures| failures.count).sum()
     }
 
     fn add(&mut self, request: &Request, now: Instant, status: Option<u16>, outcome: Result<(), Failure>) {
@@ -258,7 +276,8 @@ impl Tally {
         }
         if let Err(failure) = outcome {
             self.current_failed += 1;
-            self.failures.entry(failure.reason).or_insert((0, failure.example)).0 += 1;
+            let Failure { reason, example, is_overload } = failure;
+            self.failures.entry(reason).or_insert(Failures { count: 0, example, is_overload }).count += 1;
         }
         let response = now.saturating_duration_since(request.intended);
         record(&mut self.response, response);
@@ -268,8 +287,9 @@ impl Tally {
 
     fn absorb(&mut self, later: Self) {
         self.count += later.count;
-        for (reason, (count, example)) in later.failures {
-            self.failures.entry(reason).or_insert((0, example)).0 += count;
+        for (reason, failures) in later.failures {
+            let count = failures.count;
+            self.failures.entry(reason).or_insert(Failures { count: 0, ..failures }).count += count;
         }
         for (status, count) in later.statuses {
             *self.statuses.entry(status).or_default() += count;

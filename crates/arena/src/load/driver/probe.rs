@@ -29,7 +29,12 @@ pub fn count(entry: &Entry) -> anyhow::Result<u64> {
     }
 }
 
-fn get(entry: &Entry, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+/// Asks for a path: the status of the answer, and its body.
+///
+/// # Errors
+///
+/// The entry does not answer in time, or not with HTTP.
+pub fn get(entry: &Entry, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&entry.address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

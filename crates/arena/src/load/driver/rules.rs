@@ -77,7 +77,8 @@ impl<'a> Rules<'a> {
     pub fn check(&self, subject: Subject, answer: &Answer) -> Result<(), Failure> {
         let status = answer.status;
         if !self.entry.statuses(subject.kind).contain(status) {
-            return Err(Failure::new(format!("status {status}")).with(&answer.body));
+            let failure = Failure::new(format!("status {status}")).with(&answer.body);
+            return Err(if is_overload(status) { failure.of_overload() } else { failure });
         }
         if subject.kind == Kind::Create && status == 201 && location(answer).is_none() {
             return Err(Failure::new("no path in Location"));
@@ -88,7 +89,7 @@ impl<'a> Rules<'a> {
         let outcome = match subject.kind {
             Kind::Create => return self.check_create(subject.number, answer),
             Kind::Fetch => checks::fetched(&answer.body, self.feed.payload(subject.number), subject.path),
-            Kind::Search => checks::found(&answer.body, self.feed.term(subject.number)),
+            Kind::Search => checks::found(&answer.body, self.feed.term(subject.number)).map(drop),
             Kind::InvalidSearch => Ok(()),
         };
         outcome.map_err(|reason| Failure::new(reason).with(&answer.body))
@@ -111,6 +112,11 @@ impl<'a> Rules<'a> {
             false => Err(Failure::new(format!("status {status} {wanted}")).with(self.feed.payload(number))),
         }
     }
+}
+
+/// Whether a server says with this status that it has too much to do, or broke down: nobody knows then what it did.
+pub fn is_overload(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
 }
 
 /// The path of the `Location` header, whether it is a whole URL or a path alone.

@@ -31,6 +31,10 @@ pub struct Conduct {
     pub on_time: u64,
     /// 99th percentile of the time by which requests were sent late.
     pub lag_p99: Duration,
+    /// The longest of these times.
+    pub lag_max: Duration,
+    /// A send lag from here on shows in the tail of response times.
+    pub noticeable_lag: Duration,
     /// The send lag that is let pass; from there on response times are the driver's more than the server's.
     pub most_lag: Duration,
     /// The most that the driver used of a core in any second.
@@ -46,6 +50,8 @@ impl Conduct {
             unsent,
             on_time: monitor.lag.count_between(0, ON_TIME.max(most_lag).as_micros() as u64),
             lag_p99: Duration::from_micros(monitor.lag.value_at_quantile(0.99)),
+            lag_max: Duration::from_micros(monitor.lag.max()),
+            noticeable_lag: NOTICEABLE_LAG,
             most_lag,
             busiest: monitor.busiest,
         }
@@ -81,7 +87,7 @@ impl Strain {
 
 /// The worst that the driver had to bear, and what shows that much of it.
 pub fn strain(conduct: &Conduct) -> (Strain, Vec<String>) {
-    let findings = [unsent(conduct), rate(conduct), lag(conduct), cpu(conduct)];
+    let findings = [unsent(conduct), rate(conduct), lag(conduct), standstill(conduct), cpu(conduct)];
     let worst = findings.iter().flatten().map(|(strain, _)| *strain).max().unwrap_or(Strain::None);
     let reasons = findings.into_iter().flatten().filter(|(strain, _)| *strain == worst);
     (worst, reasons.map(|(_, reason)| reason).collect())
@@ -107,9 +113,15 @@ fn lag(conduct: &Conduct) -> Finding {
     let reason = format!("1 % of the requests were sent {:.1} ms late or more", lag.as_secs_f64() * 1e3);
     match lag {
         _ if lag >= conduct.most_lag => Some((Strain::TooMuch, reason)),
-        _ if lag >= NOTICEABLE_LAG => Some((Strain::Noticeable, reason)),
+        _ if lag >= conduct.noticeable_lag => Some((Strain::Noticeable, reason)),
         _ => None,
     }
+}
+
+fn standstill(conduct: &Conduct) -> Finding {
+    let longest = conduct.lag_max;
+    let reason = || format!("for {:.1} s nothing was sent, though it was time", longest.as_secs_f64());
+    (longest >= ON_TIME).then(|| (Strain::Noticeable, reason()))
 }
 
 fn cpu(conduct: &Conduct) -> Finding {
@@ -131,6 +143,8 @@ mod tests {
         unsent: 0,
         on_time: 1000,
         lag_p99: Duration::from_micros(300),
+        lag_max: Duration::from_micros(900),
+        noticeable_lag: NOTICEABLE_LAG,
         most_lag: Duration::from_millis(100),
         busiest: 0.2,
     };
@@ -151,6 +165,7 @@ mod tests {
     #[test]
     fn a_tail_of_its_own_is_suspect() {
         assert_eq!(of(Conduct { lag_p99: Duration::from_millis(5), ..GOOD }), Strain::Noticeable);
+        assert_eq!(of(Conduct { lag_max: Duration::from_secs(1), ..GOOD }), Strain::Noticeable);
         assert_eq!(of(Conduct { busiest: 0.7, ..GOOD }), Strain::Noticeable);
     }
 

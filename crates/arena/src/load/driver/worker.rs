@@ -13,6 +13,7 @@ use rustix::event::{Timespec, epoll};
 
 use super::connection::Dialer;
 use super::http::{self, Input, Malformed};
+use super::ledger::Ledger;
 use super::monitor::{Failure, Monitor};
 use super::rules::{Rules, Subject, location};
 use super::schedule::{Arrival, Kind};
@@ -53,7 +54,7 @@ pub struct Worker<'a> {
     /// In order of time, since all requests wait equally long.
     deadlines: VecDeque<Deadline>,
     tickets: u64,
-    creates: u64,
+    ledger: Ledger,
     searches: u64,
 }
 
@@ -74,14 +75,14 @@ impl<'a> Worker<'a> {
             follow_ups: BinaryHeap::new(),
             deadlines: VecDeque::new(),
             tickets: 0,
-            creates: 0,
+            ledger: Ledger::default(),
             searches: 0,
         })
     }
 
-    /// How many creates have taken a row.
-    pub fn creates(&self) -> u64 {
-        self.creates
+    /// What became of each create.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Sends every arrival at its time from `monitor.start` on, and what follows from it, until all is answered or
@@ -138,7 +139,7 @@ impl<'a> Worker<'a> {
 
     fn arrive(&mut self, intended: Instant, kind: Kind, now: Instant, monitor: &mut Monitor) {
         let number = match kind {
-            Kind::Create | Kind::Fetch => next(&mut self.creates),
+            Kind::Create | Kind::Fetch => self.ledger.open(),
             Kind::Search => next(&mut self.searches),
             Kind::InvalidSearch => 0,
         };
@@ -231,8 +232,11 @@ impl<'a> Worker<'a> {
         };
         let subject = Subject { kind: request.kind, number: request.number, path: &slot.path };
         let outcome = self.rules.check(subject, &answer);
-        let created = request.kind == Kind::Create && answer.status == 201;
-        let path = location(&answer).filter(|_| created).map(<[u8]>::to_vec);
+        let path =
+            location(&answer).filter(|_| request.kind == Kind::Create && answer.status == 201).map(<[u8]>::to_vec);
+        if request.kind == Kind::Create {
+            self.ledger.settle(request.number, answer.status, path.as_deref());
+        }
         let is_reusable = answer.reusable;
         monitor.ended(&request, now, Some(answer.status), outcome);
         slot.request = None;
@@ -258,7 +262,7 @@ impl<'a> Worker<'a> {
             }
             self.deadlines.pop_front();
             if is_waiting {
-                self.give_up(connection, now, Failure::new("timed out"), monitor);
+                self.give_up(connection, now, Failure::new("timed out").of_overload(), monitor);
             }
         }
     }
@@ -345,18 +349,19 @@ fn is_shortage(error: &io::Error) -> bool {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    match error.kind() {
+    let failure = match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::new("connection refused"),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Failure::new("connection reset"),
         io::ErrorKind::TimedOut => Failure::new("cannot connect in time"),
         _ => Failure::new(error.to_string()),
-    }
+    };
+    failure.of_overload()
 }
 
 fn malformation(malformed: Malformed, input: &[u8]) -> Failure {
     match malformed {
-        Malformed::Truncated if input.is_empty() => Failure::new("closed without an answer"),
-        Malformed::Truncated => Failure::new("closed in the middle of an answer").with(input),
+        Malformed::Truncated if input.is_empty() => Failure::new("closed without an answer").of_overload(),
+        Malformed::Truncated => Failure::new("closed in the middle of an answer").with(input).of_overload(),
         Malformed::NotHttp => Failure::new("not HTTP").with(input),
         Malformed::TooLong => Failure::new("answer too long").with(input),
     }

@@ -7,7 +7,9 @@
 mod child;
 mod prepare;
 mod progress;
+mod schedule;
 mod simulate;
 
 pub use prepare::{Prepared, check, is_ours, prepare};
-pub use simulate::{Settings, run};
+pub use schedule::{Punctuality, fetches_each, punctuality};
+pub use simulate::{Fought, Settings, run};

@@ -11,7 +11,7 @@ use super::child::{Process, last_words};
 use crate::workspace::Workspace;
 
 /// The simulation that runs when no other is asked for.
-const OURS: &str = "PelejaSimulation";
+pub(super) const OURS: &str = "PelejaSimulation";
 
 /// A build that takes longer than this many looks of [`Process::wait`] has something to do, and people are told.
 const LOOKS_OF_AN_UNCHANGED_BUILD: u32 = 5;

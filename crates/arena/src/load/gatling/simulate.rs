@@ -5,16 +5,17 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::child::{Process, last_words};
 use super::prepare::Prepared;
 use super::progress::Progress;
+use super::schedule::PROFILE_SECONDS;
 use crate::record::gatling_log::results::{Results, log_in, read_results};
-
-/// Seconds from the first user to the last at a duration factor of 1.
-const PROFILE_SECONDS: f64 = 205.0;
 
 /// What a simulation needs to know, and where its results go.
 ///
@@ -39,13 +40,22 @@ pub struct Settings {
     pub html_report: bool,
 }
 
+/// What a run of Gatling left.
+#[derive(Debug)]
+pub struct Fought {
+    /// What it says of the requests.
+    pub results: Results,
+    /// CPU time of Gatling itself, its start and its report included.
+    pub cpu: Duration,
+}
+
 /// Runs a simulation to its end, shows how it goes on standard error, and reads its results.
 ///
 /// # Errors
 ///
 /// A file that is not there, Gatling not to be started, Gatling ended by an error or without results, `interrupted`
 /// become true. Gatling's end is in the message, and the path of its whole output.
-pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -> anyhow::Result<Results> {
+pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -> anyhow::Result<Fought> {
     let results = fresh_directory(&settings.results)?;
     let resources = resources(settings, &results)?;
     let console = results.join("gatling.log");
@@ -53,6 +63,7 @@ pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -
     let mut command = command(prepared, settings, &resources, &results);
     command.stdout(output.try_clone()?).stderr(output);
 
+    let cpu_before = cpu_of_children()?;
     let mut progress = Progress::new(&results, expected_seconds(prepared, settings));
     let ended = Process::spawn(&mut command)?.wait(interrupted, || progress.show());
     progress.finish();
@@ -61,7 +72,15 @@ pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -
         let text = fs::read_to_string(&console).unwrap_or_default();
         bail!("Gatling failed ({status}):\n{}\nits output is in {}", last_words(&text), console.display());
     }
-    read_results(&results).with_context(|| format!("Gatling's output is in {}", console.display()))
+    let results = read_results(&results).with_context(|| format!("Gatling's output is in {}", console.display()))?;
+    Ok(Fought { results, cpu: cpu_of_children()?.saturating_sub(cpu_before) })
+}
+
+/// CPU time of children that have ended. Gatling is the only one that does while it runs.
+fn cpu_of_children() -> anyhow::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("CPU time of Gatling")?;
+    let time = |time: TimeVal| Duration::from_micros(time.num_microseconds().unsigned_abs());
+    Ok(time(usage.user_time()) + time(usage.system_time()))
 }
 
 fn command(prepared: &Prepared, settings: &Settings, resources: &Path, results: &Path) -> Command {

@@ -2,6 +2,7 @@
 //! among the valid ones.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -39,10 +40,14 @@ impl Ceiling {
         self.adds.iter().take(sent).filter(|adds| **adds).count() as u64
     }
 
-    /// How many people more than `before` a correct server holds after a run. Where there were any, nobody can tell whom
-    /// they keep out, and it is those whom the server `acknowledged` with 201.
-    pub fn of_run(&self, before: u64, creates: u64, acknowledged: u64) -> u64 {
-        if before == 0 { self.after(creates) } else { acknowledged }
+    /// How many people more than `before` a correct server may hold after a run, where nobody knows whether `unknown` of
+    /// them were stored. If somebody was there before, nobody can tell whom they keep out, and it is those whom the server
+    /// `acknowledged` with 201.
+    pub fn of_run(&self, before: u64, creates: u64, acknowledged: u64, unknown: u64) -> RangeInclusive<u64> {
+        match before {
+            0 => self.after(creates).saturating_sub(unknown)..=self.after(creates),
+            _ => acknowledged..=acknowledged + unknown,
+        }
     }
 }
 
@@ -81,7 +86,9 @@ mod tests {
     #[test]
     fn who_was_there_before_leaves_only_the_servers_word() {
         let ceiling = Ceiling::of_seed(SEED, 10);
-        assert_eq!(ceiling.of_run(0, 10, 3), ceiling.after(10));
-        assert_eq!(ceiling.of_run(1, 10, 3), 3);
+        let all = ceiling.after(10);
+        assert_eq!(ceiling.of_run(0, 10, 3, 0), all..=all);
+        assert_eq!(ceiling.of_run(0, 10, 3, 2), all - 2..=all);
+        assert_eq!(ceiling.of_run(1, 10, 3, 2), 3..=5);
     }
 }

@@ -73,9 +73,9 @@ impl<'run> Line<'run> {
             profile: &run.settings.profile,
             rate_factor: run.settings.rate_factor,
             duration_factor: run.settings.duration_factor,
-            outcome: run.verdict.outcome,
-            people_stored: run.people.map(|people| people.stored),
-            people_ceiling: run.people.map(|people| people.ceiling),
+            outcome: run.verdict().outcome,
+            people_stored: run.people().map(|people| people.stored),
+            people_ceiling: run.people().map(|people| people.ceiling),
             create_p99_ms: Metric::parse("create.p99")?.value(run),
             cpu_ms_per_thousand: Metric::parse("total.cpu_ms_per_thousand")?.value(run),
         })

@@ -16,13 +16,13 @@ pub(super) fn verdict(runs: &Runs) -> Markup {
 
 fn verdict_of(run: &Run) -> Markup {
     html! {
-        div.{ "verdict " (run.verdict.outcome) } {
-            span.icon aria-hidden="true" { (icon(run.verdict.outcome)) }
+        div.{ "verdict " (run.verdict().outcome) } {
+            span.icon aria-hidden="true" { (icon(run.verdict().outcome)) }
             div {
-                h1 { (word(run.verdict.outcome)) }
+                h1 { (word(run.verdict().outcome)) }
                 p { (meaning(run)) }
-                @if !run.verdict.reasons.is_empty() {
-                    ul { @for reason in &run.verdict.reasons { li { (reason) } } }
+                @if !run.verdict().reasons.is_empty() {
+                    ul { @for reason in &run.verdict().reasons { li { (reason) } } }
                 }
             }
         }
@@ -32,7 +32,7 @@ fn verdict_of(run: &Run) -> Markup {
 fn icon(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Clean => "✓",
-        Outcome::Failed => "✕",
+        Outcome::Failed | Outcome::OverBudget | Outcome::NoBudget => "✕",
         Outcome::Suspect => "!",
         Outcome::Invalid => "?",
     }
@@ -42,6 +42,8 @@ fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Clean => "Clean",
         Outcome::Failed => "Failed",
+        Outcome::OverBudget => "Over budget",
+        Outcome::NoBudget => "No budget",
         Outcome::Suspect => "Suspect",
         Outcome::Invalid => "Invalid",
     }
@@ -54,7 +56,7 @@ fn meaning(run: &Run) -> String {
         0 => format!("None of {} requests failed", grouped(count as f64)),
         failed => format!("{} of {} requests failed", grouped(failed as f64), grouped(count as f64)),
     };
-    let people = run.people.map_or(". How many people are stored is not known".to_owned(), |people| {
+    let people = run.people().map_or(". How many people are stored is not known".to_owned(), |people| {
         match (people.lost(), people.extra()) {
             (0, 0) if people.ceiling == 0 => ", and none of them should have stored anybody".to_owned(),
             (0, 0) => format!(", and all {} people are stored", grouped(people.stored as f64)),
@@ -64,8 +66,10 @@ fn meaning(run: &Run) -> String {
             }
         }
     });
-    let caution = match run.verdict.outcome {
+    let caution = match run.verdict().outcome {
         Outcome::Clean | Outcome::Failed => "",
+        Outcome::OverBudget => " Its services may use more than the budget.",
+        Outcome::NoBudget => " Not every service has a limit, so nothing can be said of the budget.",
         Outcome::Suspect => " The load generator was late now and then: read the tails with care.",
         Outcome::Invalid => " The load generator was the bottleneck: this says nothing about the server.",
     };
@@ -94,7 +98,7 @@ struct Tile {
 }
 
 fn people(run: &Run) -> Option<Tile> {
-    let people = run.people?;
+    let people = run.people()?;
     let detail = match (people.lost(), people.extra()) {
         (0, 0) => format!("of {}", grouped(people.ceiling as f64)),
         (0, extra) => format!("{} too many", grouped(extra as f64)),
@@ -163,7 +167,7 @@ fn side_by_side(runs: &Runs) -> Markup {
                 } }
                 tbody {
                     tr { th scope="row" { "Verdict" } @for run in runs.all {
-                        td.{ "outcome " (run.verdict.outcome) } { span aria-hidden="true" { (icon(run.verdict.outcome)) } " " (word(run.verdict.outcome)) }
+                        td.{ "outcome " (run.verdict().outcome) } { span aria-hidden="true" { (icon(run.verdict().outcome)) } " " (word(run.verdict().outcome)) }
                     } }
                     @for (metric, name) in rows(runs) { tr {
                         th scope="row" { (name) }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::results::read_results;
-use crate::record::run::{Driver, Machine, Outcome, Run, SCHEMA, Settings, Verdict};
+use crate::record::run::{Driver, Judged, Machine, Outcome, Run, SCHEMA, Settings, Verdict};
 
 /// What stands for the vocabulary, as results do not tell it.
 const UNKNOWN: &str = "unknown";
+
+/// What results alone cannot tell.
+const UNCHECKED: &str = "everything but the statuses of answers: Gatling's results hold nothing else";
 
 /// Reads a results directory of Gatling.
 ///
@@ -23,6 +26,7 @@ pub fn read(directory: &Path) -> anyhow::Result<Run> {
         .flat_map(|kind| kind.failures.iter().map(|(reason, count)| format!("{count} × {}: {reason}", kind.kind)))
         .collect();
     reasons.extend(results.errors.iter().map(|(message, count)| format!("{count} × {message}")));
+    let outcome = if reasons.is_empty() { Outcome::Clean } else { Outcome::Failed };
     Ok(Run {
         schema: SCHEMA,
         id: name.into_owned(),
@@ -43,8 +47,7 @@ pub fn read(directory: &Path) -> anyhow::Result<Run> {
         budget: Vec::new(),
         versions: BTreeMap::from([("gatling".to_owned(), results.version)]),
         machine: Machine::default(),
-        verdict: Verdict { outcome: if reasons.is_empty() { Outcome::Clean } else { Outcome::Failed }, reasons },
-        people: None,
+        judged: Judged::new(Verdict { outcome, reasons, unchecked: vec![UNCHECKED.to_owned()] }, None),
         requests: results.requests,
         services: Vec::new(),
         durability: None,

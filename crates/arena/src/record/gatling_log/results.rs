@@ -36,6 +36,8 @@ pub struct Results {
     pub seconds: f64,
     /// Outcome by kind of request, in the order create, fetch, search, invalid-search, then any others by name.
     pub requests: Vec<Requests>,
+    /// When each request was sent, by kind and in the order in which they ended; milliseconds since 1970.
+    pub starts: BTreeMap<String, Vec<u64>>,
     /// The run second by second; without services, which Gatling does not know.
     pub series: Series,
     /// What went wrong outside of requests, by message: users that could not do what they were to do, and what of the log
@@ -62,6 +64,7 @@ pub fn read_results(directory: &Path) -> anyhow::Result<Results> {
         started: Timestamp::from_millisecond(i64::try_from(header.start)?).with_context(in_log)?,
         seconds: (header.end - header.start) as f64 / 1000.0,
         series: tally.series(),
+        starts: tally.starts(),
         errors: std::mem::take(&mut tally.errors).into_iter().chain(header.missing.errors()).collect(),
         requests: tally.requests()?,
     })
@@ -144,6 +147,7 @@ struct Tally {
 #[derive(Default)]
 struct Kind {
     failures: BTreeMap<String, u64>,
+    starts: Vec<u64>,
     seconds: Vec<Second>,
 }
 
@@ -171,6 +175,7 @@ impl Tally {
         *at(&mut self.in_flight, second(start - self.start)) += 1;
         *at(&mut self.in_flight, second(end - self.start)) -= 1;
         let kind = self.kinds.entry(kind(name).to_owned()).or_default();
+        kind.starts.push(start);
         let second = at(&mut kind.seconds, second(end - self.start));
         second.times.push(end - start);
         if let Some(message) = failure {
@@ -194,6 +199,10 @@ impl Tally {
                 .collect(),
             ..Series::default()
         }
+    }
+
+    fn starts(&mut self) -> BTreeMap<String, Vec<u64>> {
+        self.kinds.iter_mut().map(|(name, kind)| (name.clone(), std::mem::take(&mut kind.starts))).collect()
     }
 
     fn requests(self) -> anyhow::Result<Vec<Requests>> {

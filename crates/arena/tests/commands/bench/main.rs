@@ -80,7 +80,7 @@ fn kind<'a>(run: &'a Run, name: &str) -> &'a Requests {
 
 /// The server did everything right. Whether the driver was in time is the machine's affair.
 fn assert_clean(run: &Run) {
-    assert!(matches!(run.verdict.outcome, Outcome::Clean | Outcome::Suspect), "{:?}", run.verdict);
+    assert!(matches!(run.verdict().outcome, Outcome::Clean | Outcome::Suspect), "{:?}", run.verdict());
     assert_eq!(run.failed(), 0);
 }
 
@@ -92,10 +92,10 @@ fn failures(run: &Run, name: &str) -> BTreeMap<String, u64> {
 fn assert_every_fetch_fails(fault: Fault, reason: &str) -> Run {
     let ended = Bench::against(&Server::start(fault)).with(&["--timeout", "1"]).shortly();
     let run = ended.run();
-    assert_eq!(ended.status(), 1, "{:?}", run.verdict);
-    assert_eq!(run.verdict.outcome, Outcome::Failed);
+    assert_eq!(ended.status(), 1, "{:?}", run.verdict());
+    assert_eq!(run.verdict().outcome, Outcome::Failed);
     assert_eq!(failures(&run, "fetch"), BTreeMap::from([(reason.to_owned(), kind(&run, "fetch").count)]));
-    assert_eq!(run.failed(), kind(&run, "fetch").count, "{:?}", run.verdict);
+    assert_eq!(run.failed(), kind(&run, "fetch").count, "{:?}", run.verdict());
     run
 }
 
@@ -110,7 +110,7 @@ fn a_right_server_is_clean() {
         [kind(&run, "create").count, kind(&run, "search").count, kind(&run, "invalid-search").count],
         [162, 27, 11]
     );
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     assert_eq!((people.stored, people.acknowledged), (people.ceiling, Some(people.ceiling)));
     assert_eq!(kind(&run, "fetch").count, people.stored);
     assert_eq!(kind(&run, "create").statuses[&201], people.stored);
@@ -172,7 +172,7 @@ fn what_the_driver_sends_late_is_late_for_the_user_and_not_the_servers_fault() {
     let (response, service) = (create.response, create.service.unwrap());
     assert!(response.p95 >= 500.0 && service.p75 < response.p95 / 2.0, "{response:?} {service:?}");
     assert!(run.generator.unwrap().send_lag_p99 >= 500.0);
-    assert_eq!(run.verdict.outcome, Outcome::Suspect, "{:?}", run.verdict);
+    assert_eq!(run.verdict().outcome, Outcome::Suspect, "{:?}", run.verdict());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn an_invalid_search_must_be_refused() {
 fn creates_get_what_their_row_deserves() {
     let run = Bench::against(&Server::start(Fault::AcceptsAnyone)).shortly().run();
     assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["status 201 instead of 400"]);
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     assert!(people.stored > people.ceiling);
 
     let run = Bench::against(&Server::start(Fault::OtherRefusals)).shortly().run();
@@ -276,11 +276,11 @@ fn a_create_must_say_where() {
 #[test]
 fn lost_people_are_missed() {
     let run = Bench::against(&Server::start(Fault::Loses)).shortly().run();
-    let people = run.people.unwrap();
+    let people = run.people().unwrap();
     let lost = people.acknowledged.unwrap() - people.stored;
     assert_eq!(lost, people.acknowledged.unwrap().div_ceil(10));
     let reason = format!("{lost} people are lost: they were answered with 201 and are not stored");
-    assert!(run.verdict.reasons.contains(&reason), "{:?}", run.verdict);
+    assert!(run.verdict().reasons.contains(&reason), "{:?}", run.verdict());
 }
 
 #[test]
@@ -306,10 +306,10 @@ fn a_driver_that_runs_out_of_sockets_says_that_the_run_is_invalid() {
     limited.env("ARENA_RUNS", bench.runs.path());
     let ended = Ended { output: limited.output().unwrap(), runs: bench.runs };
     let run = ended.run();
-    assert_eq!((ended.status(), run.verdict.outcome), (98, Outcome::Invalid), "{:?}", run.verdict);
+    assert_eq!((ended.status(), run.verdict().outcome), (98, Outcome::Invalid), "{:?}", run.verdict());
     let generator = run.generator.unwrap();
     assert!(generator.sent < generator.intended);
-    assert!(run.verdict.reasons[0].ends_with("this machine ran out of sockets or ports"), "{:?}", run.verdict);
+    assert!(run.verdict().reasons[0].ends_with("this machine ran out of sockets or ports"), "{:?}", run.verdict());
 }
 
 #[test]
@@ -349,8 +349,8 @@ fn an_interrupt_ends_the_run_and_shows_what_there_is() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let ended = Ended { output: child.wait_with_output().unwrap(), runs: bench.runs };
     let run = ended.run();
-    assert_eq!((ended.status(), run.verdict.outcome), (1, Outcome::Suspect), "{:?}", run.verdict);
-    assert!(run.verdict.reasons.contains(&"stopped before its end".to_owned()));
+    assert_eq!((ended.status(), run.verdict().outcome), (1, Outcome::Suspect), "{:?}", run.verdict());
+    assert!(run.verdict().reasons.contains(&"stopped before its end".to_owned()));
     assert!(run.request_count() >= 20);
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use arena::record::histogram;
 use arena::record::run::{
-    Cost, Driver, Durability, Generator, Limit, Machine, Outcome, People, Percentiles, RequestSeries, Requests, Run,
-    SCHEMA, Series, ServiceSeries, Settings, Verdict,
+    Cost, Driver, Durability, Generator, Judged, Limit, Machine, Outcome, People, Percentiles, RequestSeries, Requests,
+    Run, SCHEMA, Series, ServiceSeries, Settings, Verdict,
 };
 use hdrhistogram::Histogram;
 
@@ -27,8 +27,10 @@ pub fn run(id: &str, seconds: u64, slowness: f64) -> Run {
         budget: SERVICES.iter().map(Service::limit).collect(),
         versions: [("postgresql", "15.14"), ("nginx", "1.22.1"), ("arena", "0.1.0")].map(owned).into(),
         machine: machine(),
-        verdict: Verdict { outcome: Outcome::Clean, reasons: Vec::new() },
-        people: Some(People { stored: 46_576, ceiling: 46_576, acknowledged: Some(46_576) }),
+        judged: Judged::new(
+            Verdict::new(Outcome::Clean, Vec::new()),
+            Some(People { stored: 46_576, ceiling: 46_576, acknowledged: Some(46_576) }),
+        ),
         services: SERVICES.iter().map(|service| service.cost(seconds, slowness)).collect(),
         durability: Some(durability()),
         generator: Some(Generator {
@@ -206,6 +208,7 @@ fn durability() -> Durability {
         wal_syncs: Some(21_480),
         flush_median_us: Some(412.0),
         honoured: true,
+        ..Durability::default()
     }
 }
 

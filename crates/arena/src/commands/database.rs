@@ -1,4 +1,4 @@
-//! What the bout asks the database: the score, and whether a commit is on disk.
+//! What a run asks the stack's database: who is stored, and whether a commit is on disk.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use postgres::{Client, NoTls};
 
+use crate::load::driver::checks::Person;
 use crate::record::run::Durability;
 
 /// Enough for a median that does not jump.
@@ -41,6 +42,78 @@ impl Database {
             self.client = client(&self.parameters)?;
         }
         let row = self.client.query_one("SELECT count(*) FROM users", &[]).context("counting people")?;
+        Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
+    }
+
+    /// Everybody who is stored.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn everybody(&mut self) -> anyhow::Result<Vec<Person<'static>>> {
+        let query = "SELECT id::text, nickname, fullname, to_char(dob, 'YYYY-MM-DD'), stack FROM users";
+        let rows = self.client.query(query, &[]).context("reading people")?;
+        let person = |row: postgres::Row| {
+            Ok(Person::stored(row.try_get(0)?, [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?], row.try_get(4)?))
+        };
+        rows.into_iter().map(person).collect()
+    }
+
+    /// Removes some people, by the beginning of their nickname.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn remove(&mut self, prefix: &str) -> anyhow::Result<()> {
+        self.client
+            .execute("DELETE FROM users WHERE starts_with(nickname, $1)", &[&prefix])
+            .context("removing people")?;
+        Ok(())
+    }
+
+    /// Whether all of the write-ahead log that there is has been flushed.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn is_flushed(&mut self) -> anyhow::Result<bool> {
+        // From left to right: what is inserted in between is not missed in what is flushed.
+        let query = "SELECT pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn()";
+        Ok(self.client.query_one(query, &[]).context("asking what is flushed")?.try_get(0)?)
+    }
+
+    /// The number that the next transaction gets.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn next_transaction(&mut self) -> anyhow::Result<i64> {
+        let query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
+        Ok(self.client.query_one(query, &[]).context("asking for the snapshot")?.try_get(0)?)
+    }
+
+    /// Transactions from that number on that stored somebody who is there.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn transactions_since(&mut self, horizon: i64) -> anyhow::Result<u64> {
+        // A row knows the lower half of its transaction's number.
+        let horizon = (horizon & i64::from(u32::MAX)).to_string();
+        let query = "SELECT count(DISTINCT xmin::text) FROM users WHERE age(xmin) <= age($1::text::xid)";
+        let row = self.client.query_one(query, &[&horizon]).context("counting transactions")?;
+        Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
+    }
+
+    /// Sessions of clients, this one left out.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn sessions(&mut self) -> anyhow::Result<u64> {
+        let query =
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let row = self.client.query_one(query, &[]).context("counting sessions")?;
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     }
 
@@ -86,9 +159,30 @@ impl Database {
         let synchronous_commit = self.setting("synchronous_commit")?;
         let flush = self.flush_time()?;
         let in_memory = folder.is_some_and(is_in_memory);
-        let honoured = fsync && synchronous_commit != "off" && flush >= FASTEST_FLUSH && !in_memory;
+        let careless_settings = self.careless_settings()?;
+        let is_set = fsync && synchronous_commit != "off" && careless_settings.is_empty();
+        let honoured = is_set && flush >= FASTEST_FLUSH && !in_memory;
         let flush_median_us = Some(flush.as_nanos() as f64 / 1000.0);
-        Ok(Durability { fsync, synchronous_commit, wal_syncs: None, flush_median_us, honoured })
+        Ok(Durability {
+            fsync,
+            synchronous_commit,
+            flush_median_us,
+            honoured,
+            in_memory,
+            careless_settings,
+            ..Durability::default()
+        })
+    }
+
+    /// What roles and databases set for their sessions: nobody can read another session's settings, but these are where
+    /// it gets them from.
+    fn careless_settings(&mut self) -> anyhow::Result<Vec<String>> {
+        let query = "SELECT concat_ws(' ', 'role ' || rolname, 'database ' || datname) || ': ' || setting
+            FROM pg_db_role_setting CROSS JOIN unnest(setconfig) setting
+            LEFT JOIN pg_roles ON pg_roles.oid = setrole LEFT JOIN pg_database ON pg_database.oid = setdatabase
+            WHERE setting ~* '^synchronous_commit=(off|false|no|0)$' ORDER BY 1";
+        let rows = self.client.query(query, &[]).context("settings of roles and databases")?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Median time of a small commit that waits for the disk, less that of one that does not.
