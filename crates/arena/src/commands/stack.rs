@@ -1,9 +1,8 @@
 //! `arena up`, `down`, `status` and `logs`.
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 
 use crate::exit::{self, Exit};
@@ -110,10 +109,7 @@ fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Re
     if which.lab(workspace)?.is_some_and(|lab| lab.running) {
         return terminal::print("The lab runs already.\n");
     }
-    match which.engine {
-        Engine::Native => which.native()?.up_lab(workspace, &workspace.build("lab", "tool")?, ports),
-        Engine::Docker => which.docker(workspace).up_lab(),
-    }
+    which.up_lab(workspace, ports)
 }
 
 /// Ends the stack, also what a crashed arena left of it.
@@ -166,23 +162,7 @@ pub fn logs(arguments: &LogsArgs) -> anyhow::Result<Exit> {
         Some(service) => vec![service],
         None => SERVICES.into_iter().chain(lab::PARTS).collect(),
     };
-    let lines = arguments.lines.to_string();
-    let mut command = match arguments.which.engine {
-        Engine::Native => {
-            let native = arguments.which.native()?;
-            let files: Vec<_> =
-                services.iter().map(|service| native.log(service)).filter(|file| file.is_file()).collect();
-            ensure!(!files.is_empty(), "there are no logs; `cargo arena up` starts the stack");
-            let mut command = Command::new("tail");
-            command.args(["-n", &lines]).args(arguments.follow.then_some("-F")).args(files);
-            command
-        }
-        Engine::Docker => {
-            let mut command = arguments.which.docker(&workspace).compose();
-            command.args(["logs", "--tail", &lines]).args(arguments.follow.then_some("--follow")).args(services);
-            command
-        }
-    };
+    let mut command = arguments.which.logs(&workspace, &services, arguments.lines, arguments.follow)?;
     // In place of this process: nobody is left over who follows, whoever ends the arena, and how.
     Err(command.exec()).context("showing the logs")
 }

@@ -1,13 +1,14 @@
 //! Which stack a command line means, and what is done with it, whatever runs its services.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::ensure;
 use clap::Args;
 
 use super::compose::Compose;
 use super::docker::Docker;
-use super::lab::Lab;
+use super::lab::{self, Lab};
 use super::native::{self, Native};
 use super::prerequisites::{self, Install, Tool};
 use super::{Engine, PORT, Running};
@@ -135,6 +136,49 @@ impl Which {
                 self.native()?.up(workspace, &options)
             }
             Engine::Docker => self.docker(workspace).up(),
+        }
+    }
+
+    /// Starts the lab beside the stack.
+    ///
+    /// # Errors
+    ///
+    /// If it does not build or come up, or the stack does not run.
+    pub fn up_lab(&self, workspace: &Workspace, ports: lab::Ports) -> anyhow::Result<()> {
+        match self.engine {
+            Engine::Native => self.native()?.up_lab(workspace, &workspace.build("lab", "tool")?, ports),
+            Engine::Docker => self.docker(workspace).up_lab(),
+        }
+    }
+
+    /// What shows the last lines that each of the services wrote, and with `follow` those that they write from then on.
+    ///
+    /// # Errors
+    ///
+    /// If none of them wrote anything.
+    pub fn logs(
+        &self,
+        workspace: &Workspace,
+        services: &[&str],
+        lines: usize,
+        follow: bool,
+    ) -> anyhow::Result<Command> {
+        let lines = lines.to_string();
+        match self.engine {
+            Engine::Native => {
+                let native = self.native()?;
+                let files: Vec<_> =
+                    services.iter().map(|service| native.log(service)).filter(|file| file.is_file()).collect();
+                ensure!(!files.is_empty(), "there are no logs; `cargo arena up` starts the stack");
+                let mut command = Command::new("tail");
+                command.args(["-n", &lines]).args(follow.then_some("-F")).args(files);
+                Ok(command)
+            }
+            Engine::Docker => {
+                let mut command = self.docker(workspace).compose();
+                command.args(["logs", "--tail", &lines]).args(follow.then_some("--follow")).args(services);
+                Ok(command)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::read::costs::{self, COLUMNS};
 use crate::record::metric::grouped;
-use crate::record::run::{Requests, Run};
+use crate::record::run::{Durability, Generator, Requests, Run};
 use crate::terminal;
 
 type Row = [String; COLUMNS];
@@ -39,7 +39,7 @@ fn rows(run: &Run) -> Vec<Row> {
     let mut rows: Vec<Row> = run.requests.iter().map(request_row).collect();
     rows.push(bold(costs::HEADINGS));
     rows.extend(costs::text(run));
-    if let Some(people) = &run.people() {
+    if let Some(people) = run.people() {
         rows.push(bold(["people", "stored", "ceiling", "lost", "extra", "", "", ""]));
         let number = |number: u64| grouped(number as f64);
         rows.push([
@@ -87,6 +87,11 @@ fn conditions(run: &Run) -> String {
             durability.flush_median_us.map_or("unknown".into(), |median| format!("{median:.0}")),
         ));
     }
+    text.push_str(&run.durability.as_ref().and_then(probes).unwrap_or_default());
+    text.push_str(&run.generator.as_ref().map(gatling).unwrap_or_default());
+    for unchecked in &run.verdict().unchecked {
+        text.push_str(&format!("Not checked: {unchecked}.  \n"));
+    }
     let versions: Vec<String> = run.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let machine = &run.machine;
     text.push_str(&format!(
@@ -108,4 +113,23 @@ fn conditions(run: &Run) -> String {
         machine.cgroup,
     ));
     text
+}
+
+fn probes(durability: &Durability) -> Option<String> {
+    let (probes, unflushed) = durability.probes.zip(durability.unflushed_probes)?;
+    let transactions = grouped(durability.transactions? as f64);
+    Some(format!(
+        "On disk when their 201 came, outside of the load: {} of {probes}; {transactions} transactions stored people in it.  \n",
+        probes - unflushed
+    ))
+}
+
+fn gatling(generator: &Generator) -> String {
+    let number = |count: u64| grouped(count as f64);
+    let Generator { intended, sent, send_lag_p99, .. } = generator;
+    format!(
+        "Gatling: {} of {} users came, 99 % of them at most {send_lag_p99:.0} ms late.  \n",
+        number(*sent),
+        number(*intended)
+    )
 }

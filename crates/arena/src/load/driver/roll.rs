@@ -42,13 +42,25 @@ impl Member<'_> {
         self.unknown && !self.is_acknowledged()
     }
 
-    /// Whom to look for: whoever was answered with 201, unless others bore the same nickname.
-    fn certain(&self) -> Option<&Person<'_>> {
-        match &self.people[..] {
-            [person] if self.is_acknowledged() => Some(person),
-            _ => None,
-        }
+    /// How to look for whoever was answered with 201: by the longer name, or by the only one that is certain where several
+    /// people bore the nickname.
+    fn sought(&self) -> Option<Sought<'_>> {
+        let person = self.people.first().filter(|_| self.is_acknowledged())?;
+        let (nickname, fullname) = (person.nickname(), person.fullname());
+        let is_certain = self.people.len() == 1;
+        let name = if is_certain && fullname.len() > nickname.len() { fullname } else { nickname };
+        // A search for a blank term is none.
+        (!name.trim().is_empty()).then_some(Sought { nickname, name })
     }
+}
+
+/// Somebody who must be found.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    /// Who it is.
+    pub nickname: &'a str,
+    /// The name to look for.
+    pub name: &'a str,
 }
 
 /// What the answers to all creates say when they are laid side by side.
@@ -108,11 +120,11 @@ impl<'a> Roll<'a> {
     }
 
     /// At most `most` of those who must be found, spread over all of them, in the same order each time.
-    pub fn sample(&self, most: usize) -> Vec<&Person<'_>> {
-        let mut people: Vec<&Person<'_>> = self.members.values().filter_map(Member::certain).collect();
-        people.sort_unstable_by_key(|person| person.nickname());
-        let step = people.len().div_ceil(most).max(1);
-        people.into_iter().step_by(step).collect()
+    pub fn sample(&self, most: usize) -> Vec<Sought<'_>> {
+        let mut sought: Vec<Sought<'_>> = self.members.values().filter_map(Member::sought).collect();
+        sought.sort_unstable_by_key(|person| person.nickname);
+        let step = sought.len().div_ceil(most).max(1);
+        sought.into_iter().step_by(step).collect()
     }
 
     /// Keeps that somebody is stored, where the answers to creates are not known.

@@ -8,7 +8,7 @@ use super::checks::{self, MOST_HITS, Person, Term};
 use super::entry::Entry;
 use super::feed::form_encoded;
 use super::probe;
-use super::roll::{Known, Roll};
+use super::roll::{Known, Roll, Sought};
 
 /// People who are looked for.
 const MOST_ASKED: usize = 64;
@@ -36,12 +36,12 @@ impl Survey {
         let deadline = Instant::now() + PATIENCE;
         let sample = roll.sample(MOST_ASKED);
         let mut survey = Self { intended: sample.len() as u64, ..Self::default() };
-        for person in sample {
+        for sought in sample {
             if Instant::now() >= deadline {
                 break;
             }
             survey.asked += 1;
-            if let Err(fault) = look_for(entry, roll, person) {
+            if let Err(fault) = look_for(entry, roll, sought) {
                 *survey.faults.entry(fault).or_default() += 1;
             }
         }
@@ -49,8 +49,8 @@ impl Survey {
     }
 }
 
-fn look_for(entry: &Entry, roll: &Roll<'_>, person: &Person<'_>) -> Result<(), String> {
-    let term = term(person);
+fn look_for(entry: &Entry, roll: &Roll<'_>, sought: Sought<'_>) -> Result<(), String> {
+    let term = term(sought.name);
     let path = format!("{}?{}={}", entry.people_path, entry.search_parameter, form_encoded(&term));
     let (status, body) = probe::get(entry, &path).map_err(|error| format!("are not answered: {error:#}"))?;
     if status != 200 {
@@ -63,24 +63,20 @@ fn look_for(entry: &Entry, roll: &Roll<'_>, person: &Person<'_>) -> Result<(), S
             ask_for(entry, hit)?;
         }
     }
-    let is_there = found.iter().any(|hit| hit.nickname() == person.nickname());
+    let is_there = found.iter().any(|hit| hit.nickname() == sought.nickname);
     match is_there || found.len() == MOST_HITS {
         true => Ok(()),
         false => Err("do not find the person they are for, who was answered with 201".to_owned()),
     }
 }
 
-/// A part of the longer name, as it was sent: not every server takes upper and lower case for the same.
-fn term(person: &Person<'_>) -> String {
-    let name = match person.nickname().len() >= person.fullname().len() {
-        true => person.nickname(),
-        false => person.fullname(),
-    };
+/// The middle of a name as it was sent: not every server takes upper and lower case for the same, and one may take the
+/// spaces around a term for nothing.
+fn term(name: &str) -> String {
     let spare = name.chars().count().saturating_sub(TERM) / 2;
     let middle: String = name.chars().skip(spare).take(TERM).collect();
-    // A server may take a blank term for none, and the spaces around one for nothing.
     match middle.trim() {
-        "" => person.nickname().to_owned(),
+        "" => name.trim().to_owned(),
         trimmed => trimmed.to_owned(),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod liars;
 mod server;
 
 use std::collections::BTreeMap;
@@ -28,13 +29,18 @@ impl Bench {
     }
 
     fn at(address: SocketAddr) -> Self {
+        let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../gatling/resources/small");
+        Self::sending(address, &resources.join("users-payloads.tsv"))
+    }
+
+    fn sending(address: SocketAddr, payloads: &Path) -> Self {
         let runs = TempDir::new().unwrap();
         let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../gatling/resources/small");
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
         command.env("ARENA_RUNS", runs.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // The machine that runs the tests may be as slow as it likes.
         command.args(["bench", "--json", "--max-lag", "60000", "--url", &format!("http://{address}")]);
-        command.arg("--payloads").arg(resources.join("users-payloads.tsv"));
+        command.arg("--payloads").arg(payloads);
         command.arg("--terms").arg(resources.join("search-terms.tsv"));
         Self { command, runs }
     }
@@ -114,10 +120,11 @@ fn a_right_server_is_clean() {
     assert_eq!((people.stored, people.acknowledged), (people.ceiling, Some(people.ceiling)));
     assert_eq!(kind(&run, "fetch").count, people.stored);
     assert_eq!(kind(&run, "create").statuses[&201], people.stored);
-    let generator = run.generator.unwrap();
-    assert_eq!((generator.sent, generator.intended), (server.requests(), server.requests()));
-    // One for each user, and two for the counts.
-    assert_eq!(server.connections(), 200 + 2);
+    let generator = run.generator.as_ref().unwrap();
+    // Searches for some of those who were stored come after the load.
+    let searched = server.requests() - generator.sent;
+    assert!(searched > 0 && generator.sent == generator.intended, "{generator:?}, {searched}");
+    assert_eq!(run.verdict().unchecked, ["whether a 201 is on disk: the database is out of reach"]);
     let completed: u64 = run.series.requests.values().flat_map(|series| &series.completed).sum();
     assert_eq!(completed, run.requests.iter().map(|requests| requests.count).sum::<u64>());
     assert!(run.series.requests.values().all(|series| series.p99.len() == run.series.in_flight.len()));
@@ -171,7 +178,7 @@ fn what_the_driver_sends_late_is_late_for_the_user_and_not_the_servers_fault() {
     let create = kind(&run, "create");
     let (response, service) = (create.response, create.service.unwrap());
     assert!(response.p95 >= 500.0 && service.p75 < response.p95 / 2.0, "{response:?} {service:?}");
-    assert!(run.generator.unwrap().send_lag_p99 >= 500.0);
+    assert!(run.generator.as_ref().unwrap().send_lag_p99 >= 500.0);
     assert_eq!(run.verdict().outcome, Outcome::Suspect, "{:?}", run.verdict());
 }
 
@@ -231,7 +238,7 @@ fn a_server_may_close_after_each_answer() {
         let server = Server::start(Fault::OneAnswerEach);
         let run = Bench::against(&server).with(arguments).shortly().run();
         assert_clean(&run);
-        assert_eq!(server.connections(), server.requests() + 2);
+        assert!(server.connections() >= server.requests() + 2, "{}", server.connections());
     }
 }
 
@@ -307,7 +314,7 @@ fn a_driver_that_runs_out_of_sockets_says_that_the_run_is_invalid() {
     let ended = Ended { output: limited.output().unwrap(), runs: bench.runs };
     let run = ended.run();
     assert_eq!((ended.status(), run.verdict().outcome), (98, Outcome::Invalid), "{:?}", run.verdict());
-    let generator = run.generator.unwrap();
+    let generator = run.generator.as_ref().unwrap();
     assert!(generator.sent < generator.intended);
     assert!(run.verdict().reasons[0].ends_with("this machine ran out of sockets or ports"), "{:?}", run.verdict());
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arena::load::payloads::Oracle;
 use arena::load::vocabulary::Vocabulary;
@@ -47,7 +47,32 @@ pub enum Fault {
     Loses,
     /// A create is accepted without saying where the person is.
     NoLocation,
+    /// Every nickname is taken twice.
+    TakesTwice,
+    /// Every valid person is refused with 422; that many strangers are there.
+    RefusesEveryone {
+        strangers: u64,
+    },
+    /// Every create is answered with 400.
+    RefusesBlindly,
+    /// Every valid person is refused with 422, and stored all the same.
+    StoresRefused,
+    /// A search finds nobody.
+    FindsNobody,
+    /// The first whom a search finds is left out.
+    DropsFirstHit,
+    /// A search finds fifty copies of one who does not exist.
+    InventsFifty,
+    /// A search finds one more, who does not exist.
+    InventsOne,
+    /// Five people more are there, once nobody has asked for a while.
+    StoresLater,
+    /// Everything but the count is answered with 500.
+    FailsAll,
 }
+
+/// How long [`Fault::StoresLater`] waits.
+const LATER: Duration = Duration::from_millis(1500);
 
 /// The server, with what it saw. Its threads end with the test.
 pub struct Server {
@@ -87,6 +112,8 @@ struct State {
     created: AtomicU64,
     connections: AtomicU64,
     requests: AtomicU64,
+    /// When the last request came that was not for the count.
+    latest: Mutex<Instant>,
 }
 
 struct Answer {
@@ -110,6 +137,7 @@ impl State {
             created: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            latest: Mutex::new(Instant::now()),
         }
     }
 
@@ -118,17 +146,36 @@ impl State {
             ("POST", None) if path == "/users" => self.create(body),
             ("GET", None) if path == "/users" && self.fault == Fault::AcceptsAnySearch => Answer::new(200, "[]"),
             ("GET", None) if path == "/users" => Answer::new(400, "a term is missing"),
-            ("GET", None) if path == "/users-count" => Answer::new(200, self.people.lock().unwrap().len().to_string()),
+            ("GET", None) if path == "/users-count" => Answer::new(200, self.count().to_string()),
+            _ if self.fault == Fault::FailsAll => Answer::new(500, "out of order"),
             ("GET", None) => self.fetch(path),
             ("GET", Some(("/users", query))) => self.search(query.strip_prefix("q=").unwrap()),
             _ => Answer::new(404, ""),
         }
     }
 
+    fn count(&self) -> u64 {
+        let others = match self.fault {
+            Fault::RefusesEveryone { strangers } => strangers,
+            Fault::StoresLater if self.latest.lock().unwrap().elapsed() >= LATER => 5,
+            _ => 0,
+        };
+        self.people.lock().unwrap().len() as u64 + others
+    }
+
     fn create(&self, body: &[u8]) -> Answer {
+        let is_valid = Oracle::new(Vocabulary::Users).create(body) == 201;
         let status = match self.oracle.lock().unwrap().create(body) {
             400 if self.fault == Fault::AcceptsAnyone => 201,
             422 if self.fault == Fault::OtherRefusals => 400,
+            422 if self.fault == Fault::TakesTwice && is_valid => 201,
+            201 if matches!(self.fault, Fault::RefusesEveryone { .. }) => 422,
+            201 if self.fault == Fault::StoresRefused => {
+                let id = self.created.fetch_add(1, Ordering::Relaxed);
+                self.people.lock().unwrap().insert(id, serde_json::from_slice(body).unwrap());
+                422
+            }
+            _ if self.fault == Fault::RefusesBlindly => 400,
             status => status,
         };
         if status != 201 {
@@ -163,14 +210,26 @@ impl State {
     fn search(&self, term: &str) -> Answer {
         let term = term.replace('+', " ").to_lowercase();
         let people = self.people.lock().unwrap();
-        let matches = |person: &&Value| person["nickname"].as_str().unwrap().to_lowercase().contains(&term);
-        let mut hits: Vec<Value> = people.values().filter(matches).take(50).cloned().collect();
-        if self.fault == Fault::WrongHit {
-            hits = vec![json!({"nickname": "-", "fullname": "-", "dob": "2000-01-01", "stack": null})];
-        }
-        for hit in &mut hits {
-            hit["id"] = json!("0");
-        }
+        let is_in = |text: &Value| text.as_str().is_some_and(|text| text.to_lowercase().contains(&term));
+        let matches = |person: &Value| {
+            let stack = person["stack"].as_array().into_iter().flatten();
+            [&person["nickname"], &person["fullname"]].into_iter().chain(stack).any(is_in)
+        };
+        let with_id = |(id, person): (&u64, &Value)| {
+            let mut person = person.clone();
+            person["id"] = json!(id.to_string());
+            person
+        };
+        let found = people.iter().filter(|(_, person)| matches(person)).take(50).map(with_id);
+        let nobody = |nickname: &str| json!({"id": "nobody", "nickname": nickname, "fullname": "-", "dob": "2000-01-01", "stack": null});
+        let hits: Vec<Value> = match self.fault {
+            Fault::WrongHit => vec![nobody("-")],
+            Fault::FindsNobody => Vec::new(),
+            Fault::DropsFirstHit => found.skip(1).collect(),
+            Fault::InventsFifty => vec![nobody(&term); 50],
+            Fault::InventsOne => found.take(49).chain([nobody(&format!("{term}, junior"))]).collect(),
+            _ => found.collect(),
+        };
         Answer::new(200, Value::Array(hits).to_string())
     }
 }
@@ -181,6 +240,7 @@ fn serve(mut stream: TcpStream, state: &State) {
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
         if path != "/users-count" {
             state.requests.fetch_add(1, Ordering::Relaxed);
+            *state.latest.lock().unwrap() = Instant::now();
         }
         let answer = state.answer(method, path, &body);
         let is_fetch = path.starts_with("/users/");
