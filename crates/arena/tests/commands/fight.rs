@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arena::record::run::{Outcome, Run};
@@ -41,8 +42,12 @@ BEGIN
 END $$;
 CREATE TRIGGER lie BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION lie()";
 
+/// Bouts build the same simulation and want the machine for themselves.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A bout of six seconds over a database in memory.
 struct Bout {
+    _turn: MutexGuard<'static, ()>,
     folder: TempDir,
     database_port: u16,
     child: Option<Child>,
@@ -50,9 +55,10 @@ struct Bout {
 
 impl Bout {
     fn start(overlay: Option<&str>, arguments: &[&str]) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("peleja-fight-").tempdir_in("/dev/shm").unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let mut bout = Self { folder, database_port: free_port(), child: None };
+        let mut bout = Self { _turn: turn, folder, database_port: free_port(), child: None };
         let mut command = bout.command("fight");
         command.args(["--json", "--duration-factor", "0.03", "--no-install"]).args(arguments);
         if let Some(overlay) = overlay {
@@ -83,7 +89,9 @@ impl Bout {
             {
                 return client;
             }
-            assert!(self.child.as_mut().unwrap().try_wait().unwrap().is_none(), "the bout is over");
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                panic!("the bout is over: {:?}", self.child.take().unwrap().wait_with_output());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -24,6 +24,9 @@ fn verdict_of(run: &Run) -> Markup {
                 @if !run.verdict().reasons.is_empty() {
                     ul { @for reason in &run.verdict().reasons { li { (reason) } } }
                 }
+                @for unchecked in &run.verdict().unchecked {
+                    p { "Not checked: " (unchecked) "." }
+                }
             }
         }
     }
