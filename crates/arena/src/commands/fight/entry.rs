@@ -59,7 +59,7 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
     let server = Server::usual(&url.parse().map_err(anyhow::Error::msg)?, arguments.vocabulary())?;
     let stage = Stage { entry, arguments, before: entry.look_before()?, server, files };
     entry.up(&results.join("compose.log"))?;
-    stage.wait()?;
+    let is_ready = stage.wait()?;
     let _ports = SoonFree::until_dropped();
     let settings = gatling::Settings {
         base_url: url,
@@ -71,7 +71,10 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
         results,
         html_report: true,
     };
-    stage.fight(id, || gatling::run(&simulation, &settings, &interrupted))
+    // Whoever cannot be counted has nobody yet that is known of.
+    let counts = is_ready && !arguments.no_count;
+    let people_before = counts.then(|| probe::count(&stage.server)).transpose()?.unwrap_or_default();
+    stage.fight(id, people_before, || gatling::run(&simulation, &settings, &interrupted))
 }
 
 /// An entry that runs, and what was there before it.
@@ -84,9 +87,13 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn fight(&self, id: String, load: impl FnOnce() -> anyhow::Result<Fought>) -> anyhow::Result<Run> {
+    fn fight(
+        &self,
+        id: String,
+        people_before: u64,
+        load: impl FnOnce() -> anyhow::Result<Fought>,
+    ) -> anyhow::Result<Run> {
         let counts = !self.arguments.no_count;
-        let people_before = counts.then(|| probe::count(&self.server)).transpose()?.unwrap_or_default();
         let containers = self.entry.containers()?;
         let running = containers.iter().filter(|container| container.running);
         let observe = running.map(|container| (container.name.clone(), Target::Container(container.id.clone())));
@@ -158,9 +165,10 @@ impl Stage<'_> {
         Ok(Some(Survey::take(&self.server, &Roll::call(&feed, fates, false))))
     }
 
-    /// Waits until the API answers. Some front doors answer long before what is behind them, with a 502 or the like; if
-    /// that is still so in the end, the bout shows what becomes of it.
-    fn wait(&self) -> anyhow::Result<()> {
+    /// Waits until the API answers, and says whether it does so without an error of the server's. Some front doors answer
+    /// long before what is behind them, with a 502 or the like; if that is still so in the end, the bout shows what becomes
+    /// of it.
+    fn wait(&self) -> anyhow::Result<bool> {
         let agent: Agent =
             Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
         let path = if self.arguments.no_count { "/" } else { &self.server.count_path };
@@ -171,7 +179,7 @@ impl Stage<'_> {
         while Instant::now() < deadline {
             exit::fail_if_interrupted()?;
             match agent.get(format!("{url}{path}")).call() {
-                Ok(answer) if answer.status().as_u16() < 500 => return Ok(()),
+                Ok(answer) if answer.status().as_u16() < 500 => return Ok(true),
                 Ok(answer) => refused = Some(answer.status().as_u16()),
                 Err(_) => {}
             }
@@ -183,7 +191,7 @@ impl Stage<'_> {
         }
         if let Some(status) = refused {
             eprintln!("arena: {url}{path} still answers {status}; the bout begins all the same");
-            return Ok(());
+            return Ok(false);
         }
         let words: String = self.entry.containers()?.iter().map(|container| self.entry.last_words(container)).collect();
         bail!("{url} answered no HTTP within {} s (--wait){words}", wait.as_secs())
