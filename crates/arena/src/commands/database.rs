@@ -31,16 +31,25 @@ impl Database {
         Ok(Self { parameters: parameters.to_owned(), client: client(parameters)? })
     }
 
-    /// `count(*)`, the score. Where the connection was lost since, on a new one: the database may have been killed in the
-    /// midst of the bout.
+    /// Connects anew where the connection was lost: the database may have been killed in the midst of a load.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not let us in.
+    pub fn revive(&mut self) -> anyhow::Result<()> {
+        if self.client.is_valid(Duration::from_secs(5)).is_err() {
+            self.client = client(&self.parameters)?;
+        }
+        Ok(())
+    }
+
+    /// `count(*)`, the score.
     ///
     /// # Errors
     ///
     /// If the database does not answer.
     pub fn people(&mut self) -> anyhow::Result<u64> {
-        if self.client.is_valid(Duration::from_secs(5)).is_err() {
-            self.client = client(&self.parameters)?;
-        }
+        self.revive()?;
         let row = self.client.query_one("SELECT count(*) FROM users", &[]).context("counting people")?;
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     }
@@ -147,6 +156,11 @@ impl Database {
         let new = &format!("SELECT coalesce(sum({new}), 0)::bigint FROM pg_stat_io WHERE object = 'wal'");
         let row = self.client.query_one(old, &[]).or_else(|_| self.client.query_one(new, &[])).ok()?;
         u64::try_from(row.try_get::<_, i64>(0).ok()?).ok()
+    }
+
+    /// Since when flushes are counted; a crash begins anew.
+    pub fn counted_since(&mut self) -> Option<String> {
+        self.client.query_one("SELECT stats_reset::text FROM pg_stat_wal", &[]).ok()?.try_get(0).ok()
     }
 
     /// Measures a flush and reads the settings that decide whether a commit waits for one.

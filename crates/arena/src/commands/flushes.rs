@@ -19,9 +19,10 @@ const NICKNAME: &str = "flush probe ";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The state of the database before a load.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Before {
     syncs: Option<u64>,
+    counted_since: Option<String>,
     sessions: u64,
     horizon: i64,
 }
@@ -33,7 +34,12 @@ impl Before {
     ///
     /// If the database does not answer.
     pub fn look(database: &mut Database) -> anyhow::Result<Self> {
-        Ok(Self { syncs: database.wal_syncs(), sessions: database.sessions()?, horizon: database.next_transaction()? })
+        Ok(Self {
+            syncs: database.wal_syncs(),
+            counted_since: database.counted_since(),
+            sessions: database.sessions()?,
+            horizon: database.next_transaction()?,
+        })
     }
 
     /// What has happened since. Call it as soon as the load is over.
@@ -42,7 +48,10 @@ impl Before {
     ///
     /// If the database does not answer.
     pub fn compare(self, database: &mut Database) -> anyhow::Result<During> {
-        let syncs = self.syncs.zip(database.wal_syncs()).map(|(before, after)| after.saturating_sub(before));
+        database.revive()?;
+        let is_whole = database.counted_since() == self.counted_since;
+        let syncs = self.syncs.zip(database.wal_syncs()).filter(|_| is_whole);
+        let syncs = syncs.map(|(before, after)| after.saturating_sub(before));
         let sessions = self.sessions.max(database.sessions()?);
         Ok(During { syncs, sessions, transactions: database.transactions_since(self.horizon)? })
     }

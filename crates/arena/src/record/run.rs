@@ -165,10 +165,8 @@ pub struct Machine {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Claim")]
 pub struct Judged {
-    /// The judgement.
     verdict: Verdict,
-    /// The score, where the run stored people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     people: Option<People>,
 }
 
@@ -197,8 +195,10 @@ impl Judged {
 /// What a document says; it may be older than the rule.
 #[derive(Deserialize, JsonSchema)]
 struct Claim {
+    /// The judgement.
     verdict: Verdict,
-    #[serde(default)]
+    /// The score, where the run stored people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     people: Option<People>,
 }
 
@@ -231,7 +231,8 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// No failed request, the count exactly at the ceiling, the generator in time.
+    /// Nothing speaks against it: no failed request, the count exactly at the ceiling, whoever was answered with 201 found
+    /// and on disk, the generator in time.
     Clean,
     /// The server failed requests, or lost or invented people.
     Failed,
@@ -382,7 +383,7 @@ pub struct Durability {
     pub synchronous_commit: String,
     /// Flushes of the write-ahead log during the load.
     pub wal_syncs: Option<u64>,
-    /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured before the load.
+    /// Median time of a flush of one small write on the data directory's disk, in microseconds, measured without load.
     pub flush_median_us: Option<f64>,
     /// Whether flushes seem to reach the disk: settings on, no flush faster than a disk can be, and people flushed when
     /// they are answered with 201.
@@ -407,7 +408,7 @@ pub struct Durability {
     pub unflushed_probes: Option<u64>,
 }
 
-/// What the load generator says of itself.
+/// What the load generator says of itself. Of Gatling, requests are users, whose first request alone has its time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generator {
     /// Requests that the schedule held.
