@@ -54,13 +54,13 @@ impl Compose {
     ///
     /// If it is nothing of that form, one of [`SERVICES`] is missing, or the last overlay brings a service of its own.
     pub fn from_docker(plain: &str, laid_over: &str, overlays: &[PathBuf]) -> anyhow::Result<Self> {
-        let [plain, mut stack] = [plain, laid_over].map(serde_json::from_str::<Value>);
-        let stack = stack.as_mut().map_err(|error| anyhow::anyhow!("docker compose config: {error}"))?;
+        let read = |text| serde_json::from_str::<Value>(text).context("docker compose config");
+        let mut stack = read(laid_over)?;
         if let Some(overlay) = overlays.last() {
-            plain::check_services(&plain?, stack, overlay)?;
+            plain::check_services(&read(plain)?, &stack, overlay)?;
         }
-        unescape(stack);
-        Self::of(stack.take())
+        unescape(&mut stack);
+        Self::of(stack)
     }
 
     fn of(mut stack: Value) -> anyhow::Result<Self> {
