@@ -24,7 +24,7 @@ use crate::record::run::{Driver, Limit, People, Run, SCHEMA, Settings};
 use crate::stack::cgroup_limits::Hierarchy;
 use crate::stack::entry::{Before, Container, Entry};
 use crate::stack::machine;
-use crate::stack::ports::SoonFree;
+use crate::stack::ports::{self, SoonFree};
 use crate::stack::prerequisites::{self, Install, Tool};
 use crate::workspace::Workspace;
 
@@ -61,6 +61,7 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
     entry.up(&results.join("compose.log"))?;
     let is_ready = stage.wait()?;
     let _ports = SoonFree::until_dropped();
+    ports::widen_proxies(port);
     let settings = gatling::Settings {
         base_url: url,
         vocabulary: arguments.vocabulary().name().to_owned(),
