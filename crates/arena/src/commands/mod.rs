@@ -10,6 +10,7 @@ mod database;
 pub mod experiment;
 pub mod fight;
 mod flushes;
+pub mod league;
 pub mod payloads;
 pub mod stack;
 pub mod stress;

@@ -63,6 +63,11 @@ impl History {
         Self { directory: directory.into() }
     }
 
+    /// Where its documents are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Writes `<id>.json` and returns its path. A reader sees the old document, the new one, or none, never a part of
     /// one, and once this returns the document outlives a power cut. A run of the same id is replaced.
     ///

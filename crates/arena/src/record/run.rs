@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 /// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
 pub const SCHEMA: u32 = 1;
 
+/// The setting that tells of limits, in [`Settings::more`].
+pub const LIMITS: &str = "limits";
+/// Its value where the user wanted none.
+pub const NO_LIMITS: &str = "none";
+
 /// One run of a load against a stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -70,6 +75,12 @@ impl Run {
     /// The judgement.
     pub fn verdict(&self) -> &Verdict {
         &self.judged.verdict
+    }
+
+    /// The judgement as a headline has it, which also says where no limits were wanted.
+    pub fn headline(&self) -> String {
+        let is_limited = self.settings.more.get(LIMITS).is_none_or(|limits| limits != NO_LIMITS);
+        format!("{}{}", self.verdict().outcome.word(), if is_limited { "" } else { ", without limits" })
     }
 
     /// The score, where the run stored people.
@@ -177,6 +188,16 @@ impl Judged {
     }
 }
 
+impl Judged {
+    /// The same run, whose services did not keep to the budget where `fault` says how. That weighs more than what the server
+    /// did, which then stands beside it, and less than a generator that was the bottleneck.
+    pub fn held_to(self, fault: Option<(Outcome, String)>) -> Self {
+        let Some((outcome, reason)) = fault.filter(|_| self.verdict.outcome != Outcome::Invalid) else { return self };
+        let reasons = std::iter::once(reason).chain(self.verdict.reasons).collect();
+        Self { verdict: Verdict { outcome, reasons, ..self.verdict }, people: self.people }
+    }
+}
+
 /// What a document says; it may be older than the rule.
 #[derive(Deserialize, JsonSchema)]
 struct Claim {
@@ -221,6 +242,10 @@ pub enum Outcome {
     Clean,
     /// The server failed requests, or lost or invented people.
     Failed,
+    /// The services together may use more than the budget.
+    OverBudget,
+    /// A service has no limit, so that nothing can be said of the budget.
+    NoBudget,
     /// The generator was late now and then: read the tail of the latencies with care.
     Suspect,
     /// The generator was the bottleneck: the run says nothing about the server.
@@ -232,6 +257,8 @@ impl fmt::Display for Outcome {
         out.write_str(match self {
             Self::Clean => "clean",
             Self::Failed => "failed",
+            Self::OverBudget => "over-budget",
+            Self::NoBudget => "no-budget",
             Self::Suspect => "suspect",
             Self::Invalid => "invalid",
         })
@@ -244,6 +271,8 @@ impl Outcome {
         match self {
             Self::Clean => "CLEAN",
             Self::Failed => "FAILED",
+            Self::OverBudget => "OVER BUDGET",
+            Self::NoBudget => "NO BUDGET",
             Self::Suspect => "SUSPECT",
             Self::Invalid => "INVALID",
         }

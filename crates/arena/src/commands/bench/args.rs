@@ -20,6 +20,7 @@ use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
 use crate::record::threshold::Threshold;
 use crate::stack::PORT;
+use crate::stack::budget::Budget;
 use crate::stack::which::Which;
 use crate::workspace::Workspace;
 
@@ -53,6 +54,9 @@ pub struct Args {
     /// Let a data directory in memory pass, or a disk that does not wait for flushes; it is said beside the verdict
     #[arg(long)]
     pub(super) volatile: bool,
+    /// CPUs and memory that all services may use together
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    pub(super) budget: Budget,
     /// Write response times second by second as an HDR interval log
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,

@@ -28,7 +28,7 @@ pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict().outcome.word();
+    let outcome = run.headline();
     let settings = &run.settings;
     let line = format!(
         "{outcome}: {} of {} requests failed in {:.0} s; {} profile, {}, {}",

@@ -37,7 +37,7 @@ use crate::load::driver::worker::Worker;
 use crate::load::payloads::{Ceiling, Files};
 use crate::observe::{self, Observer};
 use crate::record::history;
-use crate::record::run::{Durability, Limit, People, Run, Settings};
+use crate::record::run::{Durability, Limit, Outcome, People, Run, Settings};
 use crate::record::threshold;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
@@ -104,7 +104,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         survey: survey.as_ref(),
         durability: durability.as_ref(),
         volatile: args.volatile,
+        is_limited: stage.stack.is_some() || are_limited(&run.budget),
     });
+    run.judged = run.judged.held_to(stage.budget_fault(args, &run.budget));
     run.durability = durability;
     publish(args, &run, &driven, log)
 }
@@ -218,9 +220,19 @@ impl Stage {
         [own, others].concat()
     }
 
+    /// How the services fail to keep to the budget. Of others' services the arena may not know what holds them: the verdict
+    /// says so then.
+    fn budget_fault(&self, args: &Args, limits: &[Limit]) -> Option<(Outcome, String)> {
+        match &self.stack {
+            Some(stack) => stack.budget_fault(&args.budget),
+            None if are_limited(limits) => args.budget.fault(limits),
+            None => None,
+        }
+    }
+
     fn settings(&self, args: &Args, plan: &Plan) -> Settings {
         let mut more = args.load.more(self.before);
-        more.extend(self.stack.as_ref().and_then(Running::overlay_setting));
+        more.extend(self.stack.iter().flat_map(Running::settings));
         Settings {
             engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
             vocabulary: args.entry.vocabulary.name().to_owned(),
@@ -231,6 +243,10 @@ impl Stage {
             more,
         }
     }
+}
+
+fn are_limited(limits: &[Limit]) -> bool {
+    !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
 }
 
 fn remove_everybody(stack: &Running) -> anyhow::Result<()> {

@@ -23,7 +23,7 @@ pub fn table(run: &Run) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict().outcome.word();
+    let outcome = run.headline();
     let people = run.people().map_or(String::new(), |people| {
         format!("{} people stored of {}, ", grouped(people.stored as f64), grouped(people.ceiling as f64))
     });
