@@ -1,50 +1,48 @@
 //! People as one instance remembers them: by id, and by any part of their texts. No input or output happens here.
 
+mod date;
+mod dictionary;
 mod fold;
+mod growing;
+mod ids;
+mod pages;
 mod record;
+mod sealed;
 mod search;
+mod shelf;
+mod shelves;
+mod sieve;
+mod text;
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
 
 use uuid::Uuid;
 
 use crate::json::Stored;
-use fold::fold_into;
+use ids::Ids;
 pub use record::Record;
 pub use search::{MOST_FOUND, Search, Step};
-
-/// Stands between two folded fields. No UTF-8 text has this byte, so that no term can match across it.
-const SEPARATOR: u8 = 0xff;
-
-/// What a person takes besides their texts: the entry, its place in the table of ids, its bits in the sieve, what tables
-/// keep free to grow, and what the allocator rounds up. Measured with 600,000 people, as what the process has in memory.
-const OVERHEAD: usize = 300;
+use shelves::{Left, Shelves};
 
 /// Everyone an instance knows of.
 #[derive(Default)]
 pub struct Memory {
-    people: Vec<Option<Entry>>,
-    by_id: HashMap<Uuid, u32>,
-    bytes: usize,
-}
-
-struct Entry {
-    record: Record,
-    folded: Box<[u8]>,
+    ids: Ids,
+    shelves: Shelves,
 }
 
 impl Memory {
     /// Adds a person, unless there is one with this id.
     pub fn add(&mut self, person: &Stored<'_>) {
-        let number = self.people.len();
-        // 2^32 people would need more memory than an instance may be given.
-        let Ok(small) = u32::try_from(number) else { return };
-        if *self.by_id.entry(person.id).or_insert(small) != small {
+        if self.contains(person.id) {
             return;
         }
-        let entry = Entry { record: Record::new(person), folded: folded(person) };
-        self.bytes += entry.bytes();
-        self.people.push(Some(entry));
+        if let Some(left) = self.shelves.make_room() {
+            self.move_in(&left);
+        }
+        let number = self.shelves.add(person);
+        self.ids.insert(person.id, number, |number| self.shelves.id(number));
     }
 
     /// Adds a person, or replaces the one with this id if anything differs; whether anything changed.
@@ -59,21 +57,22 @@ impl Memory {
 
     /// Removes the person with that id; whether there was one.
     pub fn remove(&mut self, id: Uuid) -> bool {
-        let number = self.by_id.remove(&id);
-        let entry = number.and_then(|number| self.people.get_mut(number as usize)).and_then(Option::take);
-        self.bytes -= entry.as_ref().map_or(0, Entry::bytes);
-        entry.is_some()
+        let Some(number) = self.ids.remove(id, |number| self.shelves.id(number)) else { return false };
+        if let Some(left) = self.shelves.remove(number) {
+            self.move_in(&left);
+        }
+        true
     }
 
     /// Whether there is a person with that id.
     pub fn contains(&self, id: Uuid) -> bool {
-        self.by_id.contains_key(&id)
+        self.number(id).is_some()
     }
 
     /// The person with that id.
     pub fn get(&self, id: Uuid) -> Option<Record> {
-        let number = *self.by_id.get(&id)?;
-        self.people.get(number as usize)?.as_ref().map(|entry| entry.record.clone())
+        let (shelf, position) = self.shelves.find(self.number(id)?)?;
+        Some(shelf.record(position))
     }
 
     /// All of a search at once; see [`Search`].
@@ -86,49 +85,33 @@ impl Memory {
     /// Does a bounded piece of a search. People may come, change and go between two pieces: who is there from the first to
     /// the last is found if the term is in their texts all the while, and nobody is found twice.
     pub fn advance(&self, search: &mut Search) -> Step {
-        let people = self.people.iter().skip(search.next).take(search::PIECE);
-        for entry in people.flatten() {
-            if search.is_full() {
-                return Step::Done;
-            }
-            if search.term.is_in(&entry.folded) {
-                search.take(&entry.record);
-            }
-        }
-        search.next += search::PIECE;
-        if search.next < self.people.len() { Step::More } else { Step::Done }
+        search.advance(&self.shelves)
     }
 
     /// How many bytes all of it takes from the system.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.ids.bytes() + self.shelves.bytes()
     }
 
     /// How many people there are.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.ids.len()
     }
 
     /// Whether nobody is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        self.record.len() + self.folded.len() + OVERHEAD
+    fn number(&self, id: Uuid) -> Option<u32> {
+        self.ids.find(id, |number| self.shelves.id(number))
     }
-}
 
-fn folded(person: &Stored<'_>) -> Box<[u8]> {
-    let mut texts = Vec::with_capacity(256);
-    fold_into(&mut texts, person.nickname);
-    texts.push(SEPARATOR);
-    fold_into(&mut texts, person.fullname);
-    for element in person.stack.iter().flatten().flatten() {
-        texts.push(SEPARATOR);
-        fold_into(&mut texts, element);
+    /// Gives those who live on a shelf that was taken away a place on the one that grows.
+    fn move_in(&mut self, left: &Left) {
+        for id in left.ids() {
+            self.ids.remove(id, |number| left.id(number).or_else(|| self.shelves.id(number)));
+        }
+        left.lend_each(|person| self.add(person));
     }
-    texts.into()
 }

@@ -17,9 +17,20 @@ pub struct Record {
 impl Record {
     /// Everything of a person that an answer shows.
     pub fn new(person: &Stored<'_>) -> Self {
-        let mut values = Vec::with_capacity(256);
-        let ends = json::write_values(&mut values, person);
-        Self { id: person.id, values, ends }
+        let texts = [person.nickname, person.fullname, person.dob].map(str::as_bytes);
+        let stack = person.stack.as_ref().map(|stack| stack.iter().map(|element| element.map(str::as_bytes)));
+        Self::from_texts(person.id, texts, stack)
+    }
+
+    /// The same out of texts that are known to be UTF-8: nickname, fullname, date of birth, and the stack.
+    pub(super) fn from_texts<'a>(
+        id: Uuid,
+        texts: [&[u8]; 3],
+        stack: Option<impl Iterator<Item = Option<&'a [u8]>>>,
+    ) -> Self {
+        let mut values = Vec::with_capacity(ROOM);
+        let ends = json::write_values(&mut values, texts, stack);
+        Self { id, values, ends }
     }
 
     /// The same in either vocabulary.
@@ -34,8 +45,7 @@ impl Record {
         let values = [&all[..nickname], &all[nickname..fullname], &all[fullname..dob], &all[dob..stack]];
         json::write_object(out, self.id, values, vocabulary);
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.values.len()
-    }
 }
+
+/// Enough for nearly everyone's values.
+const ROOM: usize = 384;
