@@ -270,27 +270,33 @@ impl Following {
         }
     }
 
-    /// Until people may be few enough to be remembered again: the table has shrunk, or so has their number.
+    /// Until people may be few enough to be remembered again: the table has shrunk, or so has their number, or it is gone.
     async fn wait_for_fewer(&self, people: usize) {
-        let size = figure(&self.connections, SIZE).await;
+        let Some(size) = figure(&self.connections, SIZE).await else { return };
         let mut round = Instant::now();
         loop {
             // Whoever asked for a look in between goes to the database.
             let (_, number) = self.begin();
             self.ended.send_replace(number);
             sleep(PULSE).await;
-            let smaller = |now: Option<i64>, then: i64| now.is_some_and(|now| now < then / 10 * 9);
-            if smaller(figure(&self.connections, SIZE).await, size.unwrap_or_default()) {
-                return;
+            match figure(&self.connections, SIZE).await {
+                Some(now) if !is_much_smaller(now, size) => {}
+                _ => return,
             }
             if round.elapsed() > ROUND {
                 round = Instant::now();
-                if smaller(figure(&self.slow, COUNT).await, i64::try_from(people).unwrap_or(i64::MAX)) {
+                let then = i64::try_from(people).unwrap_or(i64::MAX);
+                if figure(&self.slow, COUNT).await.is_some_and(|now| is_much_smaller(now, then)) {
                     return;
                 }
             }
         }
     }
+}
+
+/// By a tenth.
+fn is_much_smaller(now: i64, then: i64) -> bool {
+    now < then / 10 * 9
 }
 
 async fn figure(connections: &Connections, sql: &str) -> Option<i64> {
