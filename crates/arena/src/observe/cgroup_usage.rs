@@ -142,6 +142,8 @@ pub struct Group {
     throttled: Counter,
     written: Counter,
     written_by_processes: Total,
+    /// What they had written, and whether all of them had ended, at the last thorough reading.
+    by_processes: (Option<u64>, bool),
     peak: Peak,
 }
 
@@ -158,6 +160,7 @@ impl Group {
             throttled: Counter::default(),
             written: Counter::default(),
             written_by_processes: Total::default(),
+            by_processes: (None, false),
             peak: Peak::from_now(&groups),
             groups,
         }
@@ -173,8 +176,9 @@ impl Group {
         self.groups = groups;
     }
 
-    /// What the kernel says now, counted over all beginnings; `None` while there is no such group.
-    pub fn read(&mut self, roots: &Roots) -> Option<Reading> {
+    /// What the kernel says now, counted over all beginnings; `None` while there is no such group. Only a `thorough` reading
+    /// asks for its processes, which takes more than all else.
+    pub fn read(&mut self, roots: &Roots, thorough: bool) -> Option<Reading> {
         let figures = self.groups.figures()?;
         let inode = inode(&self.groups);
         let anew = inode != self.inode;
@@ -184,8 +188,12 @@ impl Group {
             self.population.clear();
             self.peak = Peak::from_the_beginning(&self.groups);
         }
-        let processes = process_table::of(&roots.proc, members(self.groups.directory()).into_iter());
-        let has_ended = self.follow_population(&processes);
+        if thorough {
+            let processes = process_table::of(&roots.proc, members(self.groups.directory()).into_iter());
+            let written = self.written_by_processes.follow(process_table::written(&roots.proc, &processes));
+            self.by_processes = (written, self.follow_population(&processes));
+        }
+        let (process_write, has_ended) = self.by_processes;
         let (memory_peak, memory_bound) = self.peak.follow(figures.usage, figures.held).unzip();
         let count = |counter: &mut Counter, now: Option<u64>| Some(counter.follow(now?, anew));
         Some(Reading {
@@ -197,7 +205,7 @@ impl Group {
             memory_peak,
             memory_bound,
             disk_write: count(&mut self.written, figures.written),
-            process_write: self.written_by_processes.follow(process_table::written(&roots.proc, &processes)),
+            process_write,
             restarts: self.restarts,
             has_ended,
         })

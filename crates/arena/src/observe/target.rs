@@ -79,14 +79,14 @@ pub(super) enum Source {
 
 impl Source {
     /// What the kernel says now; `None` while the target is gone. Only a `thorough` reading finds what takes more than a
-    /// few files: who has joined a tree of processes, and where a container is that was not there.
+    /// few files: the processes of a group, who has joined a tree, and where a container is that was not there.
     pub fn read(&mut self, roots: &Roots, thorough: bool) -> Option<Reading> {
         match self {
-            Self::Group(group) => group.read(roots),
-            Self::Container(name, group) => group.read(roots).or_else(|| {
+            Self::Group(group) => group.read(roots, thorough),
+            Self::Container(name, group) => group.read(roots, thorough).or_else(|| {
                 let pid = thorough.then(|| main_process(name).ok()).flatten()?;
                 group.move_to(cgroup_usage::of_process(roots, pid).ok()??);
-                group.read(roots)
+                group.read(roots, thorough)
             }),
             Self::Tree(tree) => tree.read(roots, thorough),
         }
