@@ -189,7 +189,7 @@ fn a_page_refers_to_nothing_outside_of_it() {
 fn runs_of_which_little_is_known_make_a_page_too() {
     let whole = common::run("whole", 5, 1.0);
     let silent = Run {
-        people: None,
+        judged: Judged::new(whole.verdict().clone(), None),
         requests: Vec::new(),
         services: Vec::new(),
         budget: Vec::new(),
