@@ -186,9 +186,7 @@ impl Judged {
             false => Self { verdict, people },
         }
     }
-}
 
-impl Judged {
     /// The same run, whose services did not keep to the budget where `fault` says how. That weighs more than what the server
     /// did, which then stands beside it, and less than a generator that was the bottleneck.
     pub fn held_to(self, fault: Option<(Outcome, String)>) -> Self {

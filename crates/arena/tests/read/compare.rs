@@ -69,8 +69,8 @@ fn a_threshold_on_an_invalid_run_ends_with_98() {
     let runs = Runs::new();
     runs.keep("good", "a", 0, 1.0);
     let invalid = Run { id: "invalid".into(), ..common::run("", 10, 1.5) };
-    let verdict = Verdict { outcome: Outcome::Invalid, reasons: vec!["late".into()] };
-    runs.history.save(&Run { verdict, ..invalid }).unwrap();
+    let judged = Judged::new(Verdict::new(Outcome::Invalid, vec!["late".into()]), None);
+    runs.history.save(&Run { judged, ..invalid }).unwrap();
 
     for sides in [["good", "invalid"], ["invalid", "good"]] {
         for (threshold, status) in [(None, 0), (Some("create.p50:+900%"), 98), (Some("create.p50:+0%"), 98)] {
