@@ -29,8 +29,8 @@ pub struct Config {
     #[arg(long, env = "PELEJA_WRITERS", default_value_t = 1, value_parser = connections())]
     pub writers: u16,
 
-    /// Connections that count, and that fetch and search while the instance does not remember everyone. Too few and a
-    /// slow statement delays the next; too many take the CPU from everything else in the database.
+    /// Connections that fetch, and as many that search, while the instance does not remember everyone. Too few and a slow
+    /// search delays the next; too many take the CPU from everything else in the database.
     #[arg(long, env = "PELEJA_READERS", default_value_t = 2, value_parser = connections())]
     pub readers: u16,
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use crate::json;
@@ -30,13 +30,17 @@ pub enum Error {
     BodyTooLarge,
     /// 415: the body is not JSON.
     MediaType,
+    /// 415: the body is compressed, or coded in another way.
+    ContentCoding,
     /// 422: a field is missing, null, too long or not storable; its key, and the reason.
     Unprocessable(&'static str, String),
     /// 422: somebody else has the nickname; key of the field.
     NicknameTaken(&'static str),
     /// 500: the database holds or answered something unexpected.
     Internal,
-    /// 503: the database did not answer in time, or too many wait for it.
+    /// 503: too many wait already; the request was refused before anything was done for it.
+    Overloaded,
+    /// 503: the database did not answer in time, and what became of the request is not known.
     Unavailable,
 }
 
@@ -48,10 +52,10 @@ impl Error {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::MediaType | Self::ContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unprocessable(..) | Self::NicknameTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -75,7 +79,9 @@ impl Error {
             Self::SlowBody => "The body did not arrive in time.",
             Self::BodyTooLarge => "The body is larger than 16 KiB.",
             Self::MediaType => "The body must be application/json.",
+            Self::ContentCoding => "The body must not be coded; of Content-Encoding only identity is understood.",
             Self::Internal => "The request could not be served.",
+            Self::Overloaded => "Too many requests wait already; nothing was done.",
             Self::Unavailable => "The request could not be served in time; what it asked for may or may not be done.",
         }
     }
@@ -107,7 +113,8 @@ impl Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
             Self::Method(allow) => headers.insert(ALLOW, HeaderValue::from_static(allow)),
-            Self::Unavailable => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::ContentCoding => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            Self::Overloaded | Self::Unavailable => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => None,
         };
         response

@@ -195,21 +195,35 @@ pub struct Stored<'a> {
 }
 
 /// Appends a person's values as JSON, one directly behind the other in the order of [`Field::ALL`], and tells where each
-/// ends in `out`.
-pub fn write_values(out: &mut Vec<u8>, person: &Stored<'_>) -> [usize; 4] {
-    let text_ends = [person.nickname, person.fullname, person.dob].map(|text| {
-        write_string(out, text);
+/// ends in `out`. All texts are UTF-8.
+pub fn write_values<'a>(
+    out: &mut Vec<u8>,
+    texts: [&[u8]; 3],
+    stack: Option<impl Iterator<Item = Option<&'a [u8]>>>,
+) -> [usize; 4] {
+    let [nickname, fullname, dob] = texts.map(|text| {
+        write_text(out, text);
         out.len()
     });
-    match &person.stack {
+    match stack {
         None => out.extend_from_slice(b"null"),
-        Some(stack) => write_list(out, stack, |out, element| match element {
-            None => out.extend_from_slice(b"null"),
-            Some(text) => write_string(out, text),
-        }),
+        Some(elements) => write_elements(out, elements),
     }
-    let [nickname, fullname, dob] = text_ends;
     [nickname, fullname, dob, out.len()]
+}
+
+fn write_elements<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = Option<&'a [u8]>>) {
+    out.push(b'[');
+    for (index, element) in elements.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        match element {
+            None => out.extend_from_slice(b"null"),
+            Some(text) => write_text(out, text),
+        }
+    }
+    out.push(b']');
 }
 
 /// Appends a person as compact JSON, given the values as [`write_values`] made them.
@@ -238,14 +252,32 @@ pub fn write_list<T>(out: &mut Vec<u8>, items: &[T], write: impl Fn(&mut Vec<u8>
     out.push(b']');
 }
 
-/// Appends a JSON string: RFC 8259 wants quotation mark, reverse solidus and U+0000 to U+001F escaped, nothing else.
+/// Appends a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
+    write_text(out, text.as_bytes());
+}
+
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let bytes = text.as_bytes();
+    // Without a way out of the loop, many bytes are looked at in one step.
+    if text.iter().fold(false, |any, byte| any | is_escaped(*byte)) {
+        write_escaped(out, text);
+    } else {
+        out.extend_from_slice(text);
+    }
+    out.push(b'"');
+}
+
+/// RFC 8259 wants quotation mark, reverse solidus and U+0000 to U+001F escaped, nothing else.
+fn is_escaped(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut copied = 0;
     for (index, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if !is_escaped(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[mem::replace(&mut copied, index + 1)..index]);
@@ -261,7 +293,6 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
         }
     }
     out.extend_from_slice(&bytes[copied..]);
-    out.push(b'"');
 }
 
 #[cfg(test)]
@@ -359,11 +390,10 @@ mod tests {
 
     #[test]
     fn a_person_is_compact_json() {
-        let person =
-            Stored { id: Uuid::nil(), nickname: "n", fullname: "f", dob: "d", stack: Some(vec![Some("a"), None]) };
         let (mut values, mut out) = (Vec::new(), Vec::new());
-        let [a, b, c, d] = write_values(&mut values, &person);
-        write_object(&mut out, person.id, [&values[..a], &values[a..b], &values[b..c], &values[c..d]], &EVENT);
+        let stack = [Some(&b"a"[..]), None];
+        let [a, b, c, d] = write_values(&mut values, [b"n", b"f", b"d"], Some(stack.into_iter()));
+        write_object(&mut out, Uuid::nil(), [&values[..a], &values[a..b], &values[b..c], &values[c..d]], &EVENT);
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000000","apelido":"n","nome":"f","nascimento":"d","stack":["a",null]}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode;
 use tokio::time::timeout;
@@ -117,6 +117,9 @@ async fn create(app: &App, vocabulary: &'static Vocabulary, request: Request<Inc
     if !is_json(request.headers()) {
         return Err(Error::MediaType);
     }
+    if is_coded(request.headers()) {
+        return Err(Error::ContentCoding);
+    }
     let id = new_id(request.headers());
     let mut body = read_body(request.into_body(), app.body_patience).await?;
     let draft = json::read_draft(&mut body, vocabulary).map_err(|_| Error::Malformed)?;
@@ -194,6 +197,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
+/// Whether the body is in a content coding (RFC 9110, section 8.4). `identity` is none.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(CONTENT_ENCODING).into_iter();
+    let mut codings = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
 fn new_id(headers: &HeaderMap) -> Uuid {
     let given = headers.get(REQUEST_ID).and_then(|id| Uuid::try_parse_ascii(id.as_bytes()).ok());
     match given {
@@ -245,6 +255,22 @@ mod tests {
         assert_eq!(term("q"), Err(Error::Term("q", "is empty")));
         assert_eq!(term("q=%ff"), Err(Error::Term("q", "is not UTF-8")));
         assert_eq!(term("q=%ED%A0%80+"), Err(Error::Term("q", "is not UTF-8")));
+    }
+
+    #[test]
+    fn identity_is_no_coding() {
+        let is_coded = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (CONTENT_ENCODING, HeaderValue::from_static(value)));
+            is_coded(&values.collect())
+        };
+        for uncoded in
+            [&[][..], &[""], &["identity"], &["IDENTITY "], &["identity, identity"], &[" , "], &["", "identity"]]
+        {
+            assert!(!is_coded(uncoded), "{uncoded:?}");
+        }
+        for coded in [&["gzip"][..], &["GZIP"], &["identity, br"], &["gzip,identity"], &["identity", "gzip"], &["x"]] {
+            assert!(is_coded(coded), "{coded:?}");
+        }
     }
 
     #[test]

@@ -80,7 +80,15 @@ pub async fn run(listener: Listener, app: Arc<App>, shutdown: impl Future<Output
                 tokio::spawn(serve(stream, place, app.clone(), graceful.watcher()));
             }
             Ok((Stream::Unix(stream), place)) => {
-                tokio::spawn(serve(stream, place, app.clone(), graceful.watcher()));
+                let gone = stream.gone();
+                let served = serve(stream, place, app.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = served => {}
+                        () = gone => {}
+                    }
+                });
             }
             // Out of file descriptors, most likely: the next try may find one free.
             Err(error) => {
@@ -132,6 +140,8 @@ async fn serve(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Who ends their own side behind a request waits for the answer all the same.
+        .half_close(true)
         .header_read_timeout(HEAD_PATIENCE)
         .serve_connection(TokioIo::new(stream), service);
     // What ends a connection early is the client's affair, and its requests have been answered or not.

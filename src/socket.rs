@@ -7,25 +7,24 @@
 //!
 //! - Writability is asked for only while a write is stuck.
 //! - A server's side only peeks at a request, and takes it out of the socket when it has answered: nginx then wakes once,
-//!   for the answer. See SO_PEEK_OFF in socket(7).
+//!   for the answer. See SO_PEEK_OFF in socket(7). What is read in several pieces is taken piece by piece: the kernel
+//!   counts a whole buffer for the smallest write, and who sends byte by byte would soon wait for room.
 
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-/// What may stay in a socket while it is answered. A client that sends more must not wait for room.
-const MOST_PEEKED: usize = 32 * 1024;
-
 /// A connection.
 pub struct Stream {
-    readable: AsyncFd<UnixStream>,
+    readable: Arc<AsyncFd<UnixStream>>,
     /// The same socket once more, while a write is stuck.
     writable: Option<AsyncFd<UnixStream>>,
     /// Bytes that were read and are still in the socket.
@@ -41,7 +40,7 @@ impl Stream {
     /// What the operating system says.
     pub fn client(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let readable = register(stream, Interest::READABLE)?;
+        let readable = Arc::new(register(stream, Interest::READABLE)?);
         Ok(Self { readable, writable: None, peeked: 0, peeks: false })
     }
 
@@ -55,12 +54,22 @@ impl Stream {
         Ok(Self { peeks, ..Self::client(stream)? })
     }
 
+    /// Waits until the other side is closed, for both directions: nobody is there to be answered. Who only says that
+    /// nothing more will come is still there.
+    pub fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let socket = self.readable.clone();
+        async move {
+            // Never writable, for that is not asked for: what remains is closed. It fails only with the runtime.
+            let _ = socket.ready(Interest::WRITABLE).await;
+        }
+    }
+
     /// Takes out of the socket what was peeked at.
     fn take_peeked(&mut self) -> io::Result<()> {
         let mut scratch = [MaybeUninit::uninit(); 4096];
         while self.peeked > 0 {
             let most = self.peeked.min(scratch.len());
-            match SockRef::from(&self.readable).recv(&mut scratch[..most])? {
+            match SockRef::from(self.readable.get_ref()).recv(&mut scratch[..most])? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 taken => self.peeked -= taken,
             }
@@ -123,9 +132,7 @@ fn peek_from_where_the_last_peek_ended(stream: &UnixStream) -> io::Result<()> {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.peeked > MOST_PEEKED {
-            this.take_peeked()?;
-        }
+        this.take_peeked()?;
         let flags = if this.peeks { libc::MSG_PEEK } else { 0 };
         let received = loop {
             let mut readiness = ready!(this.readable.poll_read_ready(context))?;
@@ -184,7 +191,10 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -197,7 +207,7 @@ mod tests {
     fn waiting(stream: &Stream) -> usize {
         let mut scratch = [MaybeUninit::uninit(); 4096];
         peek_from_where_the_last_peek_ended(stream.readable.get_ref()).unwrap();
-        SockRef::from(&stream.readable).recv_with_flags(&mut scratch, libc::MSG_PEEK).unwrap_or(0)
+        SockRef::from(stream.readable.get_ref()).recv_with_flags(&mut scratch, libc::MSG_PEEK).unwrap_or(0)
     }
 
     #[tokio::test]
@@ -217,6 +227,30 @@ mod tests {
         client.write_all(b"third").await.unwrap();
         server.read_exact(&mut buffer[..5]).await.unwrap();
         assert_eq!(waiting(&server), 5);
+    }
+
+    #[tokio::test]
+    async fn byte_by_byte_finds_room() {
+        let (mut client, mut server) = pair();
+        let send = async {
+            for _ in 0..5000 {
+                client.write_all(b"x").await.unwrap();
+            }
+        };
+        let mut all = [0; 5000];
+        let (_, received) = tokio::join!(send, timeout(Duration::from_secs(20), server.read_exact(&mut all)));
+        assert!(received.is_ok(), "the sender waits for room");
+    }
+
+    #[tokio::test]
+    async fn who_has_only_ended_their_side_is_not_gone() {
+        let (mut client, server) = pair();
+        let gone = server.gone();
+        tokio::pin!(gone);
+        client.shutdown().await.unwrap();
+        assert!(timeout(Duration::from_millis(50), &mut gone).await.is_err());
+        drop(client);
+        assert!(timeout(Duration::from_secs(20), gone).await.is_ok());
     }
 
     #[tokio::test]

@@ -2,15 +2,17 @@
 
 use criterion::{BatchSize, Criterion};
 use peleja::error::Error;
+use peleja::memory::Record;
 use peleja::vocabulary::ENGLISH;
 
-use crate::rows;
+use crate::people;
 
 /// What `routes` makes room for.
-const ROOM: usize = 512;
+pub const ROOM: usize = 512;
 
 pub fn benchmarks(criterion: &mut Criterion) {
-    let records = rows::records(1_000);
+    let mut records = Vec::new();
+    people::for_each_person(1_000, |person| records.push(Record::new(&person)));
     let mut turn = records.iter().cycle();
     criterion.bench_function("answer/person", |bencher| {
         bencher.iter_batched_ref(

@@ -12,6 +12,7 @@ use mimalloc::MiMalloc;
 
 mod answer;
 mod memory;
+mod people;
 mod request;
 mod rows;
 

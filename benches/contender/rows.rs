@@ -3,14 +3,8 @@
 use arena::load::payloads::{self, HardCase};
 use arena::load::vocabulary::Vocabulary;
 use bytes::Bytes;
-use peleja::json::{self, Body, Stored};
-use peleja::memory::Record;
-use peleja::person;
+use peleja::json::{self, Body};
 use peleja::vocabulary::ENGLISH;
-use uuid::Uuid;
-
-/// People that a correct server holds after the event.
-pub const PEOPLE: usize = 46_576;
 
 /// Enough rows for every kind of fault to have its share.
 const SAMPLE: usize = 1_000;
@@ -35,27 +29,4 @@ pub fn readable(bodies: Vec<Bytes>) -> Vec<Body> {
 
 fn is_readable(body: &Bytes) -> bool {
     json::read_draft(&mut Body::from(body.clone()), &ENGLISH).is_ok()
-}
-
-/// The first valid people of the event, each given to `take` as it would be stored.
-pub fn for_each_person(count: usize, mut take: impl FnMut(Stored<'_>)) {
-    let valid = payloads::people(payloads::SEED).filter(|row| row.status == 201);
-    for (row, id) in valid.take(count).zip(1..) {
-        let mut body = Body::from(Bytes::from(row.json(Vocabulary::Users)));
-        let person = person::judge(json::read_draft(&mut body, &ENGLISH).unwrap()).unwrap();
-        take(Stored {
-            id: Uuid::from_u128(id),
-            nickname: person.nickname,
-            fullname: person.fullname,
-            dob: person.dob,
-            stack: person.stack.map(|stack| stack.into_iter().map(Some).collect()),
-        });
-    }
-}
-
-/// The same people as the memory keeps them.
-pub fn records(count: usize) -> Vec<Record> {
-    let mut records = Vec::with_capacity(count);
-    for_each_person(count, |person| records.push(Record::new(&person)));
-    records
 }

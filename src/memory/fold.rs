@@ -11,11 +11,19 @@ pub(super) fn fold_into(out: &mut Vec<u8>, text: &str) {
         out[from..].make_ascii_lowercase();
         return;
     }
-    let mut buffer = [0; 4];
-    for character in text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase) {
+    for character in text.chars() {
+        match character {
+            '\0'..='\x7f' => out.push(character.to_ascii_lowercase() as u8),
+            _ => fold_character_into(out, character),
+        }
+    }
+}
+
+fn fold_character_into(out: &mut Vec<u8>, character: char) {
+    for character in character.to_uppercase().flat_map(char::to_lowercase) {
         match character {
             'ß' => out.extend_from_slice(b"ss"),
-            _ => out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes()),
+            _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
 }

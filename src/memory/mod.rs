@@ -1,124 +1,117 @@
 //! People as one instance remembers them: by id, and by any part of their texts. No input or output happens here.
 
+mod date;
+mod dictionary;
 mod fold;
+mod growing;
+mod ids;
+mod pages;
+mod record;
+mod sealed;
+mod search;
+mod shelf;
+mod shelves;
 mod sieve;
+mod text;
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
 
-use memchr::memmem::Finder;
 use uuid::Uuid;
 
-use crate::json::{self, Stored};
-use crate::vocabulary::Vocabulary;
-use fold::fold_into;
-use sieve::{BLOCK, Sieve};
-
-/// The most people that a search finds.
-pub const MOST_FOUND: usize = 50;
-
-/// Stands between two folded fields. No UTF-8 text has this byte, so that no term can match across it.
-const SEPARATOR: u8 = 0xff;
-
-/// What a person takes besides their texts: the entry, its place in the table of ids, its bits in the sieve, what tables
-/// keep free to grow, and what the allocator rounds up. Measured with 600,000 people, as what the process has in memory.
-const OVERHEAD: usize = 300;
+use crate::json::Stored;
+use ids::Ids;
+pub use record::Record;
+pub use search::{MOST_FOUND, Search, Step};
+use shelves::{Left, Shelves};
 
 /// Everyone an instance knows of.
 #[derive(Default)]
 pub struct Memory {
-    people: Vec<Record>,
-    by_id: HashMap<Uuid, u32>,
-    sieve: Sieve,
-    bytes: usize,
+    ids: Ids,
+    shelves: Shelves,
 }
 
 impl Memory {
     /// Adds a person, unless there is one with this id.
-    pub fn add(&mut self, person: Record) {
-        let number = self.people.len();
-        // 2^32 people would need more memory than an instance may be given.
-        let Ok(small) = u32::try_from(number) else { return };
-        if *self.by_id.entry(person.id).or_insert(small) != small {
+    pub fn add(&mut self, person: &Stored<'_>) {
+        if self.contains(person.id) {
             return;
         }
-        self.sieve.add(number, person.folded());
-        self.bytes += person.texts.len() + OVERHEAD;
-        self.people.push(person);
+        if let Some(left) = self.shelves.make_room() {
+            self.move_in(&left);
+        }
+        let number = self.shelves.add(person);
+        self.ids.insert(person.id, number, |number| self.shelves.id(number));
+    }
+
+    /// Adds a person, or replaces the one with this id if anything differs; whether anything changed.
+    pub fn put(&mut self, person: &Stored<'_>) -> bool {
+        if self.get(person.id).is_some_and(|known| known == Record::new(person)) {
+            return false;
+        }
+        self.remove(person.id);
+        self.add(person);
+        true
+    }
+
+    /// Removes the person with that id; whether there was one.
+    pub fn remove(&mut self, id: Uuid) -> bool {
+        let Some(number) = self.ids.remove(id, |number| self.shelves.id(number)) else { return false };
+        if let Some(left) = self.shelves.remove(number) {
+            self.move_in(&left);
+        }
+        true
+    }
+
+    /// Whether there is a person with that id.
+    pub fn contains(&self, id: Uuid) -> bool {
+        self.number(id).is_some()
     }
 
     /// The person with that id.
-    pub fn get(&self, id: Uuid) -> Option<&Record> {
-        self.people.get(*self.by_id.get(&id)? as usize)
+    pub fn get(&self, id: Uuid) -> Option<Record> {
+        let (shelf, position) = self.shelves.find(self.number(id)?)?;
+        Some(shelf.record(position))
     }
 
-    /// At most [`MOST_FOUND`] people with the term in their nickname, fullname or one element of their stack, without
-    /// regard to case.
-    pub fn search(&self, term: &str) -> Vec<&Record> {
-        let mut folded = Vec::with_capacity(term.len());
-        fold_into(&mut folded, term);
-        let finder = Finder::new(&folded);
-        self.sieve
-            .blocks(&folded)
-            .flat_map(|block| self.people.iter().skip(block * BLOCK).take(BLOCK))
-            .filter(|person| finder.find(person.folded()).is_some())
-            .take(MOST_FOUND)
-            .collect()
+    /// All of a search at once; see [`Search`].
+    pub fn search(&self, term: &str) -> Vec<Record> {
+        let mut search = Search::new(term);
+        while self.advance(&mut search) == Step::More {}
+        search.found()
     }
 
-    /// About how many bytes all of it takes.
+    /// Does a bounded piece of a search. People may come, change and go between two pieces: who is there from the first to
+    /// the last is found if the term is in their texts all the while, and nobody is found twice.
+    pub fn advance(&self, search: &mut Search) -> Step {
+        search.advance(&self.shelves)
+    }
+
+    /// How many bytes all of it takes from the system.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.ids.bytes() + self.shelves.bytes()
     }
 
     /// How many people there are.
     pub fn len(&self) -> usize {
-        self.people.len()
+        self.ids.len()
     }
 
     /// Whether nobody is remembered.
     pub fn is_empty(&self) -> bool {
-        self.people.is_empty()
+        self.len() == 0
     }
-}
 
-/// One person: the values as JSON, ready to be written in either vocabulary, and behind them the folded texts.
-#[derive(Clone, Debug)]
-pub struct Record {
-    id: Uuid,
-    texts: Box<[u8]>,
-    /// Where each value ends in `texts`, in the order of [`crate::person::Field::ALL`].
-    ends: [u32; 4],
-}
+    fn number(&self, id: Uuid) -> Option<u32> {
+        self.ids.find(id, |number| self.shelves.id(number))
+    }
 
-impl Record {
-    /// Everything of a person that an answer or a search looks at.
-    pub fn new(person: &Stored<'_>) -> Self {
-        let mut texts = Vec::with_capacity(512);
-        let ends = json::write_values(&mut texts, person).map(|end| u32::try_from(end).unwrap_or(u32::MAX));
-        fold_into(&mut texts, person.nickname);
-        texts.push(SEPARATOR);
-        fold_into(&mut texts, person.fullname);
-        for element in person.stack.iter().flatten().flatten() {
-            texts.push(SEPARATOR);
-            fold_into(&mut texts, element);
+    /// Gives those who live on a shelf that was taken away a place on the one that grows.
+    fn move_in(&mut self, left: &Left) {
+        for id in left.ids() {
+            self.ids.remove(id, |number| left.id(number).or_else(|| self.shelves.id(number)));
         }
-        Self { id: person.id, texts: texts.into(), ends }
-    }
-
-    /// The same in either vocabulary.
-    pub fn id(&self) -> Uuid {
-        self.id
-    }
-
-    /// Appends the person as compact JSON.
-    pub fn write(&self, out: &mut Vec<u8>, vocabulary: &Vocabulary) {
-        let [nickname, fullname, dob, stack] = self.ends.map(|end| end as usize);
-        let texts = &self.texts;
-        let values = [&texts[..nickname], &texts[nickname..fullname], &texts[fullname..dob], &texts[dob..stack]];
-        json::write_object(out, self.id, values, vocabulary);
-    }
-
-    fn folded(&self) -> &[u8] {
-        &self.texts[self.ends[3] as usize..]
+        left.lend_each(|person| self.add(person));
     }
 }

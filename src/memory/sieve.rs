@@ -1,55 +1,168 @@
-//! Which people may have a term in their texts, told from few bits: an inverted index of trigrams, coarse on purpose.
+//! Which people may have a term in their texts, told from few bits: an inverted index, coarse on purpose.
 //!
 //! Every run of three bytes in a person's texts falls on one of [`SLOTS`] slots, and each slot has a bit for each
 //! [`BLOCK`] of people. A term can only be in blocks whose bit is set in the slots of all its trigrams; what remains is
-//! read. A slot may stand for several trigrams, which makes a block more to read and never a person less to find.
+//! read. A slot may stand for several trigrams, which makes a block more to read and never a person less to find. What
+//! is too short for that, or is rare although its slots are not, is told from all pairs of bytes that a shelf's texts
+//! have: a shelf is read only if it has those of the term.
+
+use memmap2::MmapMut;
+
+use super::pages;
+use super::text::END;
 
 /// People that share a bit: few enough to be read at once, enough to keep the index at 32 bytes a person.
 pub(super) const BLOCK: usize = 64;
 
-const SLOT_BITS: u32 = 14;
-const SLOTS: usize = 1 << SLOT_BITS;
+/// Blocks of a shelf, one for each bit of a word.
+pub(super) const BLOCKS: usize = u64::BITS as usize;
 
-/// Blocks in one word of a slot.
-const BLOCKS: usize = u64::BITS as usize;
+/// Shelves of a rack.
+pub(super) const RACK: usize = 8;
 
-#[derive(Default)]
+const SLOTS: usize = 1 << 14;
+
+/// A bit for each pair of bytes.
+pub(super) const PAIRS: usize = (1 << 16) / u64::BITS as usize;
+
+/// The sieve of one shelf, while people are added to it.
 pub(super) struct Sieve {
-    /// One for each `BLOCKS * BLOCK` people.
-    shelves: Vec<Box<[u64]>>,
+    slots: Box<[u64; SLOTS]>,
+    pairs: Box<[u64; PAIRS]>,
+}
+
+impl Default for Sieve {
+    fn default() -> Self {
+        Self { slots: bytemuck::zeroed_box(), pairs: bytemuck::zeroed_box() }
+    }
 }
 
 impl Sieve {
-    /// Enters the texts of the person with that number, counted from 0 without gaps.
-    pub(super) fn add(&mut self, number: usize, texts: &[u8]) {
-        let block = number / BLOCK;
-        let shelf = block / BLOCKS;
-        if shelf == self.shelves.len() {
-            self.shelves.push(vec![0; SLOTS].into());
+    /// What it takes, however many are in it.
+    pub(super) const BYTES: usize = (SLOTS + PAIRS) * size_of::<u64>();
+
+    /// Enters a folded text of somebody in a block.
+    pub(super) fn enter(&mut self, block: usize, text: &[u8]) {
+        let bit = 1 << block;
+        for trigram in text.windows(3) {
+            self.slots[slot(trigram)] |= bit;
         }
-        let bit = 1 << (block % BLOCKS);
-        for trigram in texts.windows(3) {
-            self.shelves[shelf][slot(trigram)] |= bit;
+        for pair in text.windows(2) {
+            self.enter_pair(pair[0], pair[1]);
+        }
+        // Every byte is the first of some pair, so that single ones are told as well.
+        if let Some(last) = text.last() {
+            self.enter_pair(*last, END);
         }
     }
 
-    /// The numbers of all blocks that may hold the term, ascending. A term of fewer than three bytes may be anywhere.
-    pub(super) fn blocks(&self, term: &[u8]) -> impl Iterator<Item = usize> {
-        let slots: Vec<usize> = term.windows(3).map(slot).collect();
-        let candidates = move |shelf: &[u64]| slots.iter().fold(u64::MAX, |blocks, slot| blocks & shelf[*slot]);
-        let words = self.shelves.iter().map(move |shelf| candidates(shelf)).enumerate();
-        words.flat_map(|(shelf, word)| bits(word).map(move |bit| shelf * BLOCKS + bit))
+    fn enter_pair(&mut self, first: u8, second: u8) {
+        let (word, bit) = place(first, second);
+        self.pairs[word] |= bit;
+    }
+
+    pub(super) fn pairs(&self) -> &[u64] {
+        self.pairs.as_slice()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(0);
+        self.pairs.fill(0);
     }
 }
 
-/// Fibonacci hashing: the golden ratio spreads neighbours over all slots (Knuth, The Art of Computer Programming, 6.4).
+/// The slots of several shelves side by side: a search comes by all of them, and the memory's latency is what it pays.
+pub(super) struct Rack(MmapMut);
+
+impl Rack {
+    /// What it takes, however many shelves are in it.
+    pub(super) const BYTES: usize = SLOTS * RACK * size_of::<u64>();
+
+    pub(super) fn new() -> Self {
+        Self(pages::zeroed(Self::BYTES))
+    }
+
+    /// Puts a shelf's slots in place of whatever was at that place.
+    pub(super) fn put(&mut self, place: usize, sieve: &Sieve) {
+        let lines: &mut [[u64; RACK]] = bytemuck::cast_slice_mut(&mut self.0);
+        for (line, word) in lines.iter_mut().zip(sieve.slots.iter()) {
+            line[place] = *word;
+        }
+    }
+}
+
+/// What a folded term leaves in a sieve.
+pub(super) struct Trace {
+    slots: Vec<usize>,
+    pairs: Vec<(usize, u64)>,
+    /// Of a term of a single byte.
+    byte: Option<u8>,
+}
+
+impl Trace {
+    pub(super) fn of(term: &[u8]) -> Self {
+        let byte = if let [byte] = term { Some(*byte) } else { None };
+        Self {
+            slots: term.windows(3).map(slot).collect(),
+            pairs: term.windows(2).map(|pair| place(pair[0], pair[1])).collect(),
+            byte,
+        }
+    }
+
+    /// The blocks of a shelf that may have the term.
+    pub(super) fn blocks(&self, sieve: &Sieve) -> u64 {
+        self.slots.iter().fold(u64::MAX, |blocks, slot| blocks & sieve.slots[*slot])
+    }
+
+    /// The same for all shelves of a rack.
+    pub(super) fn blocks_of_all(&self, rack: &Rack) -> [u64; RACK] {
+        let lines: &[[u64; RACK]] = bytemuck::cast_slice(&rack.0);
+        let mut blocks = [u64::MAX; RACK];
+        for slot in &self.slots {
+            let line = &lines[*slot];
+            (0..RACK).for_each(|shelf| blocks[shelf] &= line[shelf]);
+            if blocks == [0; RACK] {
+                break;
+            }
+        }
+        blocks
+    }
+
+    /// Whether a shelf with these pairs may have the term.
+    pub(super) fn fits(&self, pairs: &[u64]) -> bool {
+        let has_byte = |byte: u8| {
+            pairs
+                .chunks_exact(PAIRS_OF_A_BYTE)
+                .nth(usize::from(byte))
+                .is_some_and(|row| row.iter().any(|word| *word != 0))
+        };
+        self.pairs.iter().all(|(word, bit)| pairs[*word] & bit != 0) && self.byte.is_none_or(has_byte)
+    }
+
+    /// How many slots are looked at.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+/// Words that hold all pairs with the same first byte.
+const PAIRS_OF_A_BYTE: usize = PAIRS >> 8;
+
+/// Word and bit of a pair.
+fn place(first: u8, second: u8) -> (usize, u64) {
+    let second = usize::from(second);
+    (usize::from(first) * PAIRS_OF_A_BYTE + second / u64::BITS as usize, 1 << (second % u64::BITS as usize))
+}
+
+/// Three digits of a number to base 26: trigrams of letters, of which there are a few more than slots, fall on all of them
+/// evenly. Fibonacci hashing leaves almost half of the slots to none of them.
 fn slot(trigram: &[u8]) -> usize {
-    let number = u32::from_le_bytes([trigram[0], trigram[1], trigram[2], 0]);
-    (number.wrapping_mul(0x9e37_79b1) >> (u32::BITS - SLOT_BITS)) as usize
+    let digit = |index: usize| usize::from(trigram[index]);
+    ((digit(0) * 26 + digit(1)) * 26 + digit(2)) % SLOTS
 }
 
 /// The numbers of the bits that are set, ascending.
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+pub(super) fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = word.trailing_zeros();
         word = word.checked_sub(1)? & word;
@@ -69,15 +182,32 @@ mod tests {
     }
 
     #[test]
+    fn trigrams_of_letters_are_spread_evenly() {
+        let mut people = vec![0; SLOTS];
+        let letters = || b'a'..=b'z';
+        letters().for_each(|a| letters().for_each(|b| letters().for_each(|c| people[slot(&[a, b, c])] += 1)));
+        assert!(people.iter().all(|trigrams| (1..=2).contains(trigrams)));
+    }
+
+    #[test]
     fn a_term_is_only_sought_where_it_may_be() {
         let mut sieve = Sieve::default();
-        for number in 0..BLOCK * BLOCKS * 2 {
-            sieve.add(number, format!("person {}", number / BLOCK).as_bytes());
+        for block in 0..BLOCKS {
+            sieve.enter(block, format!("person {block}").as_bytes());
         }
-        let blocks = |term: &str| sieve.blocks(term.as_bytes()).collect::<Vec<_>>();
-        assert!(blocks("person 101").contains(&101));
-        assert!(blocks("person 101").len() < 10);
-        assert!(blocks("nobody").is_empty());
-        assert_eq!(blocks("pe").len(), BLOCKS * 2);
+        let mut rack = Rack::new();
+        rack.put(3, &sieve);
+        let blocks = |term: &str| {
+            let trace = Trace::of(term.as_bytes());
+            let blocks = trace.blocks(&sieve);
+            assert_eq!(trace.blocks_of_all(&rack)[3], blocks);
+            blocks
+        };
+        assert_eq!(blocks("person 41"), 1 << 41);
+        assert_eq!(blocks("nobody"), 0);
+        assert_eq!(blocks("pe"), u64::MAX);
+        let fits = |term: &str| Trace::of(term.as_bytes()).fits(sieve.pairs());
+        assert!(["p", "9", " ", "on", "n 6", "person"].into_iter().all(fits));
+        assert!(!["x", "P", "op", "97", "n  "].into_iter().any(fits));
     }
 }

@@ -13,21 +13,35 @@ pub(super) trait Work: Send + Sync + 'static {
     type Item: Send + 'static;
     type Answer: Send + 'static;
 
-    /// Answers every item, in order.
-    fn run(&self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Result<Self::Answer, Error>>> + Send;
+    /// Answers every job, or leaves it to somebody who will.
+    fn run(&self, jobs: Vec<Job<Self::Item, Self::Answer>>) -> impl Future<Output = ()> + Send;
+}
+
+/// Something to do, and who waits for it.
+pub(super) struct Job<I, A> {
+    pub(super) item: I,
+    /// Is closed when nobody waits for it any more.
+    pub(super) reply: oneshot::Sender<Result<A, Error>>,
+}
+
+impl<I, A> Job<I, A> {
+    pub(super) fn answer(self, answer: Result<A, Error>) {
+        // Whoever has given up does not listen.
+        let _ = self.reply.send(answer);
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
 }
 
 /// A queue with a bound, and lanes that each take all that waits in it, do it, and come back for more.
 pub(super) struct Batcher<I, A> {
-    queue: mpsc::Sender<Waiting<I, A>>,
+    queue: mpsc::Sender<Job<I, A>>,
 }
 
-type SharedReceiver<I, A> = Arc<Mutex<mpsc::Receiver<Waiting<I, A>>>>;
-
-struct Waiting<I, A> {
-    item: I,
-    reply: oneshot::Sender<Result<A, Error>>,
-}
+type SharedReceiver<I, A> = Arc<Mutex<mpsc::Receiver<Job<I, A>>>>;
 
 impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     /// Starts the lanes; they end when the batcher is dropped.
@@ -45,10 +59,10 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] where the queue is full, else what the work says.
+    /// [`Error::Overloaded`] where the queue is full, else what the work says.
     pub(super) async fn submit(&self, item: I) -> Result<A, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { item, reply }).map_err(|_| Error::Unavailable)?;
+        self.queue.try_send(Job { item, reply }).map_err(|_| Error::Overloaded)?;
         answer.await.unwrap_or(Err(Error::Unavailable))
     }
 }
@@ -59,19 +73,10 @@ async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer
         if receiver.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
-        let (items, replies): (Vec<_>, Vec<_>) = group
-            .drain(..)
-            // Whoever has given up was told that nothing is known; there is no point in doing it now.
-            .filter(|waiting| !waiting.reply.is_closed())
-            .map(|waiting| (waiting.item, waiting.reply))
-            .unzip();
-        if items.is_empty() {
-            continue;
-        }
-        let answers = work.run(items).await;
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // Nobody waits for it any more.
-            let _ = reply.send(answer);
+        // Whoever has given up was told that nothing is known; there is no point in doing it now.
+        group.retain(|job| !job.is_given_up());
+        if !group.is_empty() {
+            work.run(group.drain(..).collect()).await;
         }
     }
 }
@@ -93,10 +98,13 @@ mod tests {
         type Item = u32;
         type Answer = u32;
 
-        async fn run(&self, items: Vec<u32>) -> Vec<Result<u32, Error>> {
-            self.groups.lock().unwrap().push(items.len());
+        async fn run(&self, jobs: Vec<Job<u32, u32>>) {
+            self.groups.lock().unwrap().push(jobs.len());
             self.gate.acquire().await.unwrap().forget();
-            items.iter().map(|item| if *item == 13 { Err(Error::Internal) } else { Ok(item * 2) }).collect()
+            for job in jobs {
+                let answer = if job.item == 13 { Err(Error::Internal) } else { Ok(job.item * 2) };
+                job.answer(answer);
+            }
         }
     }
 
@@ -136,7 +144,7 @@ mod tests {
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(batcher.submit(3).await, Err(Error::Unavailable));
+        assert_eq!(batcher.submit(3).await, Err(Error::Overloaded));
     }
 
     #[tokio::test]

@@ -1,21 +1,21 @@
 //! Long-lived connections: how they are set up, when a statement is tried again on a new one.
 
-use std::future::poll_fn;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deadpool_postgres::{BuildError, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use futures_util::future::BoxFuture;
+use scopeguard::{ScopeGuard, guard};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::config::Host;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Socket};
+use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -28,10 +28,17 @@ const SCHEMA: &str = include_str!("../../sql/schema.sql");
 
 /// The comment that the table bears once this very schema is applied, and the one that it bears.
 const MARKS: &str = "SELECT 'peleja: schema ' || encode(sha256(convert_to($1::text, 'UTF8')), 'hex'), \
-    obj_description(to_regclass('users'), 'pg_class')";
+    (SELECT obj_description(attrelid, 'pg_class') FROM pg_attribute \
+    WHERE attrelid = to_regclass('users') AND attname = 'written' AND to_regclass('departed') IS NOT NULL)";
 
 /// Between two tries to reach a database that is away.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two tries to get a lock that somebody holds.
+const PAUSE_FOR_LOCK: Duration = Duration::from_millis(5);
+
+/// How long a table that is gone is left to whoever puts a dump back and makes it himself.
+const RESTORING: Duration = Duration::from_secs(5);
 
 /// A pool of connections, and whether the schema is there yet.
 #[derive(Clone)]
@@ -43,23 +50,24 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(config: &Config, size: u16) -> Result<Self, PoolError> {
-        let database = database(config);
+    /// Sessions with `settings` besides those of all, in the form of PostgreSQL's `options`.
+    pub(super) fn new(config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
+        let database = database(config, settings);
         let pool = pool(&database, size)?;
         Ok(Self { pool, database, schema: watch::Sender::new(false), patience: config.patience })
     }
 
-    /// Other connections to the same database, that know of the same schema.
-    pub(super) fn sibling(&self, size: u16) -> Result<Self, PoolError> {
-        Ok(Self { pool: pool(&self.database, size)?, ..self.clone() })
+    /// Other connections to the same database, with settings of their own, that know of the same schema.
+    pub(super) fn sibling(&self, config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
+        Ok(Self { schema: self.schema.clone(), ..Self::new(config, size, settings)? })
     }
 
-    /// A connection without the pool.
+    /// A connection without the pool, and what moves its bytes until its client is gone.
     ///
     /// # Errors
     ///
     /// What the database or the way to it says.
-    pub(super) async fn connect(&self) -> Result<(Client, AnyConnection), tokio_postgres::Error> {
+    pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
         connect(&self.database).await
     }
 
@@ -78,52 +86,70 @@ impl Connections {
         self.schema.send_replace(true);
     }
 
+    /// Waits for a table that somebody dropped to come back, and makes it in the end.
+    pub(super) async fn restore_schema(&self) {
+        let until = Instant::now() + RESTORING;
+        while Instant::now() < until {
+            if let Ok((client, _)) = self.connect().await
+                && let Ok(Marks { wanted, found }) = marks(&client).await
+                && found == Some(wanted)
+            {
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+        self.clone().apply_schema().await;
+    }
+
     /// Leaves a schema alone that is there: to apply it again would wait for whoever has changes open, and all creates
     /// would wait behind it.
     async fn try_schema(&self) -> Result<(), String> {
-        let client = self.pool.get().await.map_err(|error| describe(&error))?;
-        let marks = client.query_one(MARKS, &[&SCHEMA]).await.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let (wanted, found): (String, Option<String>) = marks.map_err(|error| describe(&error))?;
+        let (client, _) = self.connect().await.map_err(|error| describe(&error))?;
+        let Marks { wanted, found } = marks(&client).await.map_err(|error| describe(&error))?;
         if found.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        // The lock ends with the transaction; its key is the word `peleja` in ASCII.
+        // A table of an earlier schema may be large, and is written anew. The advisory lock ends with the transaction; its
+        // key is the word `peleja` in ASCII.
         let script = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock({}); {SCHEMA} COMMENT ON TABLE users IS '{wanted}'; COMMIT;",
+            "SET statement_timeout = 0; SET lock_timeout = '5s'; BEGIN; SELECT pg_advisory_xact_lock({}); {SCHEMA} \
+            COMMENT ON TABLE users IS '{wanted}'; COMMIT;",
             0x70_65_6c_65_6a_61_u64
         );
-        let outcome = client.batch_execute(&script).await;
-        if outcome.is_err() {
-            // Its transaction may still be open.
-            drop(Object::take(client));
-        }
-        outcome.map_err(|error| describe(&error))
+        client.batch_execute(&script).await.map_err(|error| describe(&error))
     }
 
     /// Runs a statement, prepared once a connection. A connection that is lost is replaced and the statement tried
-    /// again, within the patience of a request: it must do no harm twice.
+    /// again, within the patience of a request: it must do no harm twice. Who gives up waiting for this has the statement
+    /// cancelled.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] where the database stayed away, [`Error::Internal`] where it refused the statement.
-    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+    /// Why it cannot be done, or not in time.
+    pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         let deadline = Instant::now() + self.patience;
         self.schema_applied().await;
         loop {
-            let error = match self.try_query(sql, parameters).await {
+            let failure = match self.try_query(sql, parameters).await {
                 Ok(rows) => return Ok(rows),
-                Err(Failure::Refused(error)) => {
-                    eprintln!("peleja: the database refused: {error}");
-                    return Err(Error::Internal);
-                }
-                Err(Failure::TooSlow) => return Err(Error::Unavailable),
-                Err(Failure::Away(error)) => error,
+                Err(failure) => failure,
             };
-            if Instant::now() + PAUSE >= deadline {
-                eprintln!("peleja: the database is away: {error}");
-                return Err(Error::Unavailable);
+            let pause = match &failure {
+                Failure::Away(_) => PAUSE,
+                Failure::Locked => PAUSE_FOR_LOCK,
+                Failure::Held | Failure::TooSlow => return Err(failure),
+                Failure::Refused(error) => {
+                    eprintln!("peleja: the database refused: {error}");
+                    return Err(failure);
+                }
+            };
+            if Instant::now() + pause >= deadline {
+                if let Failure::Away(error) = &failure {
+                    eprintln!("peleja: the database is away: {error}");
+                }
+                return Err(failure);
             }
-            sleep(PAUSE).await;
+            sleep(pause).await;
         }
     }
 
@@ -137,14 +163,50 @@ impl Connections {
 
     async fn try_query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         let client = self.pool.get().await.map_err(|error| Failure::Away(describe(&error)))?;
-        let statement = client.prepare_cached(sql).await.map_err(Failure::from)?;
-        client.query(&statement, parameters).await.map_err(Failure::from)
+        let statement = client.prepare_cached(sql).await?;
+        let client = guard(client, |client| cancel_in_time(client, self.database.clone()));
+        let outcome = client.query(&statement, parameters).await;
+        let client = ScopeGuard::into_inner(client);
+        if let Err(error) = &outcome
+            && error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+        {
+            // A statement that was prepared for a table with other columns stays unusable.
+            drop(Object::take(client));
+        }
+        Ok(outcome?)
     }
 }
 
-enum Failure {
+struct Marks {
+    wanted: String,
+    found: Option<String>,
+}
+
+async fn marks(client: &Client) -> Result<Marks, tokio_postgres::Error> {
+    let row = client.query_one(MARKS, &[&SCHEMA]).await?;
+    Ok(Marks { wanted: row.try_get(0)?, found: row.try_get(1)? })
+}
+
+/// Cancels a statement whose end nobody waits for. Its connection is free only after that.
+fn cancel_in_time(client: Object, database: tokio_postgres::Config) {
+    let Ok(runtime) = Handle::try_current() else { return };
+    runtime.spawn(async move {
+        // Fails where the connection is lost, and the statement with it.
+        let _ = cancel(&database, &client.cancel_token()).await;
+        // A cancellation that comes late must hit this and not what somebody else runs next.
+        let _ = client.simple_query("").await;
+    });
+}
+
+/// Why a statement did not do what it should.
+#[derive(Debug)]
+pub(super) enum Failure {
     /// The database did not take the statement, or nobody knows: another try may help.
     Away(String),
+    /// Somebody holds a lock on the table: another try may help.
+    Locked,
+    /// Somebody has a row open that decides whether this one may be stored.
+    Held,
     /// The database took the statement and found fault with it.
     Refused(String),
     /// The database gave the statement up after a request's patience.
@@ -156,17 +218,48 @@ impl From<tokio_postgres::Error> for Failure {
         let text = describe(&error);
         match error.code() {
             Some(&SqlState::QUERY_CANCELED) => Self::TooSlow,
+            // Only a wait for another transaction's row says where it came to that.
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => match error.as_db_error().and_then(DbError::where_) {
+                Some(_) => Self::Held,
+                None => Self::Locked,
+            },
             Some(code) if !passes(code) => Self::Refused(text),
             _ => Self::Away(text),
         }
     }
 }
 
+impl From<&Failure> for Error {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::Refused(_) => Self::Internal,
+            Failure::Away(_) | Failure::Locked | Failure::Held | Failure::TooSlow => Self::Unavailable,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::from(&failure)
+    }
+}
+
 /// Whether a database that answers with this code may answer better soon: connection exceptions (class 08), a
-/// transaction that lost against another (40), too few resources (53), an operator's intervention (57). See appendix A
-/// of PostgreSQL's manual.
+/// transaction that lost against another (40), too few resources (53), an operator's intervention (57), or a table that
+/// somebody is putting back. See appendix A of PostgreSQL's manual.
 pub(super) fn passes(code: &SqlState) -> bool {
-    ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
+    is_of_schema(code) || ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
+}
+
+/// Whether the table or a column is not there, or is another one than when the statement was prepared.
+pub(super) fn is_of_schema(code: &SqlState) -> bool {
+    [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::FEATURE_NOT_SUPPORTED,
+    ]
+    .contains(code)
 }
 
 pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
@@ -197,44 +290,35 @@ impl Connect for Connector {
         database: &tokio_postgres::Config,
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         let database = database.clone();
-        Box::pin(async move {
-            let (client, mut connection) = connect(&database).await?;
-            let driver =
-                async move { while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {} };
-            Ok((client, tokio::spawn(driver)))
-        })
+        Box::pin(async move { connect(&database).await })
     }
 }
 
-/// What moves a connection's bytes.
-pub(super) enum AnyConnection {
-    /// Over our own kind of Unix socket.
-    Unix(Connection<Stream, NoTlsStream>),
-    /// Over TCP.
-    Tcp(Connection<Socket, NoTlsStream>),
-}
-
-impl AnyConnection {
-    /// Moves on; see [`Connection::poll_message`].
-    pub(super) fn poll_message(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<AsyncMessage, tokio_postgres::Error>>> {
-        match self {
-            Self::Unix(connection) => connection.poll_message(context),
-            Self::Tcp(connection) => connection.poll_message(context),
-        }
-    }
-}
-
-async fn connect(database: &tokio_postgres::Config) -> Result<(Client, AnyConnection), tokio_postgres::Error> {
+async fn connect(database: &tokio_postgres::Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     // A socket that cannot be reached this way cannot be reached by the library either, which says why.
-    let Some(Ok(stream)) = unix_socket(database).map(|path| UnixStream::connect(path).and_then(Stream::client)) else {
+    let Some(Ok(stream)) = unix_stream(database) else {
         let (client, connection) = database.connect(NoTls).await?;
-        return Ok((client, AnyConnection::Tcp(connection)));
+        return Ok((client, tokio::spawn(drive(connection))));
     };
     let (client, connection) = database.connect_raw(stream, NoTls).await?;
-    Ok((client, AnyConnection::Unix(connection)))
+    Ok((client, tokio::spawn(drive(connection))))
+}
+
+/// Until the connection is lost, or its client gone.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    // Whoever has the client hears of the same error.
+    let _ = connection.await;
+}
+
+async fn cancel(database: &tokio_postgres::Config, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
+    match unix_stream(database) {
+        Some(Ok(stream)) => token.cancel_query_raw(stream, NoTls).await,
+        _ => token.cancel_query(NoTls).await,
+    }
+}
+
+fn unix_stream(database: &tokio_postgres::Config) -> Option<io::Result<Stream>> {
+    unix_socket(database).map(|path| UnixStream::connect(path).and_then(Stream::client))
 }
 
 /// The socket of a database that is given by its folder, and by nothing else.
@@ -244,24 +328,24 @@ fn unix_socket(database: &tokio_postgres::Config) -> Option<PathBuf> {
     Some(folder.join(format!(".s.PGSQL.{port}")))
 }
 
-fn database(config: &Config) -> tokio_postgres::Config {
+fn database(config: &Config, settings: &str) -> tokio_postgres::Config {
     let mut database = config.database.clone();
     database
         .application_name("peleja")
         .connect_timeout(config.patience)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(config.patience)
-        .options(session_options(config));
+        .options(session_options(config, settings));
     database
 }
 
-/// One plan for each statement, made once: an index wherever a condition can use one (the planner cannot know how few
-/// rows a snapshot leaves, and would rather read the table), never a compilation to machine code (it takes longer than
-/// any statement here), and dates as `YYYY-MM-DD`, whatever the database's default.
-fn session_options(config: &Config) -> String {
+/// One plan for each statement, made once, never compiled to machine code (which takes longer than any statement here),
+/// and commits that are flushed before they are acknowledged, whatever was set for the role or the database.
+fn session_options(config: &Config, settings: &str) -> String {
     let options = config.database.get_options().unwrap_or_default();
     let patience = config.patience.as_millis();
     format!(
-        "{options} -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c datestyle=ISO -c statement_timeout={patience}"
+        "{options} -c synchronous_commit=on -c plan_cache_mode=force_generic_plan -c jit=off \
+        -c statement_timeout={patience} {settings}"
     )
 }

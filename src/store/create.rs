@@ -9,23 +9,31 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::json::Stored;
-use crate::memory::Record;
 use crate::person::Person;
 
-use super::batch::Work;
-use super::connection::Connections;
+use super::batch::{Job, Work};
+use super::connection::{Connections, Failure};
+use super::date::Date;
+use super::held::Held;
 use super::knowledge::Knowledge;
 
 /// The values as they are: a group of one needs no list, and is most of them until the load is high.
 const INSERT_ONE: &str = "INSERT INTO users (id, nickname, fullname, dob, stack) \
-    VALUES ($1, $2, $3, $4::text::date, $5::text::text[]) ON CONFLICT DO NOTHING RETURNING id";
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING id";
 
 const INSERT: &str = "INSERT INTO users (id, nickname, fullname, dob, stack) \
-    SELECT id, nickname, fullname, dob::date, stack::text[] \
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) AS new (id, nickname, fullname, dob, stack) \
+    SELECT id, nickname, fullname, dob, stack::text[] \
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::text[]) AS new (id, nickname, fullname, dob, stack) \
     ON CONFLICT DO NOTHING RETURNING id";
 
 const WHICH_ARE_THERE: &str = "SELECT id FROM users WHERE id = ANY($1)";
+
+/// Settings of a session that stores groups. An instance that stores the same nickname has its commit done in less; who
+/// takes longer is somebody else, and all others in the group wait.
+pub(super) const GROUP_SETTINGS: &str = "-c enable_seqscan=off -c lock_timeout=50ms";
+
+/// Settings of a session that stores the people of a group one by one, to find out which of them holds it up.
+pub(super) const SINGLE_SETTINGS: &str = "-c enable_seqscan=off -c lock_timeout=2ms";
 
 /// What became of a create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,30 +51,41 @@ pub struct NewPerson {
     nickname: String,
     fullname: String,
     dob: String,
-    /// PostgreSQL's text form of an array: arrays of arrays of different lengths cannot be sent.
-    stack: Option<String>,
-    /// What is remembered of the person once stored.
-    record: Record,
+    stack: Option<Vec<String>>,
 }
 
 impl NewPerson {
     /// A person under a new id. To store the same person under the same id again changes nothing.
     pub fn new(id: Uuid, person: &Person<'_>) -> Self {
-        let stack = person.stack.as_deref().map(|stack| stack.iter().copied().map(Some).collect());
-        let stored = Stored { id, nickname: person.nickname, fullname: person.fullname, dob: person.dob, stack };
+        let owned = |stack: &[&str]| stack.iter().map(|element| (*element).to_owned()).collect();
         Self {
-            record: Record::new(&stored),
             id,
             nickname: person.nickname.to_owned(),
             fullname: person.fullname.to_owned(),
             dob: person.dob.to_owned(),
-            stack: person.stack.as_deref().map(array_literal),
+            stack: person.stack.as_deref().map(owned),
+        }
+    }
+
+    pub(super) fn nickname(&self) -> &str {
+        &self.nickname
+    }
+
+    /// As the memory takes one.
+    fn stored(&self) -> Stored<'_> {
+        Stored {
+            id: self.id,
+            nickname: &self.nickname,
+            fullname: &self.fullname,
+            dob: &self.dob,
+            stack: self.stack.as_ref().map(|stack| stack.iter().map(|element| Some(element.as_str())).collect()),
         }
     }
 }
 
-/// See "Array Input and Output Syntax" in PostgreSQL's manual.
-fn array_literal(elements: &[&str]) -> String {
+/// PostgreSQL's text form of an array: arrays of arrays of different lengths cannot be sent. See "Array Input and Output
+/// Syntax" in PostgreSQL's manual.
+fn array_literal(elements: &[String]) -> String {
     let mut literal = String::with_capacity(2 + elements.iter().map(|element| element.len() + 3).sum::<usize>());
     literal.push('{');
     for (index, element) in elements.iter().enumerate() {
@@ -83,74 +102,126 @@ fn array_literal(elements: &[&str]) -> String {
     literal
 }
 
+/// A create that somebody waits for.
+pub(super) type CreateJob = Job<NewPerson, Created>;
+
+/// Stores groups, and falls back on one by one.
 pub(super) struct Creates {
-    pub(super) connections: Connections,
-    pub(super) knowledge: Arc<Knowledge>,
+    pub(super) groups: Storing,
+    pub(super) singles: Storing,
+    pub(super) held: Held,
     /// Is told how many people each group has.
-    pub(super) groups: Histogram,
+    pub(super) sizes: Histogram,
 }
 
 impl Work for Creates {
     type Item = NewPerson;
     type Answer = Created;
 
-    async fn run(&self, people: Vec<NewPerson>) -> Vec<Result<Created, Error>> {
-        self.groups.observe(people.len() as f64);
-        let era = self.knowledge.era();
-        let mut sorted: Vec<&NewPerson> = people.iter().collect();
+    async fn run(&self, jobs: Vec<CreateJob>) {
+        let mut jobs: Vec<CreateJob> = jobs.into_iter().filter_map(|job| self.held.join(job)).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        self.sizes.observe(jobs.len() as f64);
         // Two instances that insert the same nicknames in different orders would wait for each other.
-        sorted.sort_unstable_by(|a, b| a.nickname.cmp(&b.nickname));
-        let answers: Vec<_> = match self.store(&sorted).await {
-            Ok(stored) => people.iter().map(|person| Ok(outcome(&stored, person))).collect(),
-            Err(Error::Internal) if people.len() > 1 => self.store_each(&people).await,
-            Err(error) => people.iter().map(|_| Err(error.clone())).collect(),
-        };
-        let stored = people.into_iter().zip(&answers).filter(|(_, answer)| **answer == Ok(Created::Stored));
-        self.knowledge.add(era, stored.map(|(person, _)| person.record));
-        answers
+        jobs.sort_unstable_by(|a, b| a.item.nickname.cmp(&b.item.nickname));
+        let people: Vec<&NewPerson> = jobs.iter().map(|job| &job.item).collect();
+        match self.groups.store(&people).await {
+            Ok(answers) => jobs.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer)),
+            Err(Failure::Held | Failure::Refused(_)) if jobs.len() > 1 => self.store_each(jobs).await,
+            Err(failure) => jobs.into_iter().for_each(|job| self.answer_failed(job, &failure)),
+        }
     }
 }
 
 impl Creates {
-    /// The database refused the group: somebody in it must not take the others down.
-    async fn store_each(&self, people: &[NewPerson]) -> Vec<Result<Created, Error>> {
-        let mut answers = Vec::with_capacity(people.len());
-        for person in people {
-            let stored = self.store(&[person]).await;
-            answers.push(stored.map(|stored| outcome(&stored, person)));
+    /// Somebody in the group must not take the others down, or have them wait.
+    async fn store_each(&self, jobs: Vec<CreateJob>) {
+        for job in jobs {
+            match self.singles.store_one(&job.item).await {
+                Ok(answer) => job.answer(answer),
+                Err(failure) => self.answer_failed(job, &failure),
+            }
         }
-        answers
     }
 
-    /// Stores all that can be stored, and returns the ids of those who are there afterwards.
+    fn answer_failed(&self, job: CreateJob, failure: &Failure) {
+        match failure {
+            Failure::Held => self.held.wait(job),
+            failure => job.answer(Err(failure.into())),
+        }
+    }
+}
+
+/// Stores people on connections of one kind.
+pub(super) struct Storing {
+    pub(super) connections: Connections,
+    pub(super) knowledge: Arc<Knowledge>,
+}
+
+impl Storing {
+    /// Stores all that can be stored, and says of each what became of it.
     ///
     /// Whoever was not inserted either lost the nickname to somebody, or is there already: after a connection that was
     /// lost in mid-commit, or an instance that died and left its request to this one. A second look, which sees all
-    /// that was committed since, tells which.
-    async fn store(&self, people: &[&NewPerson]) -> Result<HashSet<Uuid>, Error> {
-        let mut stored = id_set(&self.insert(people).await?);
-        if stored.len() < people.len() {
-            let rest = people.iter().map(|person| person.id).filter(|id| !stored.contains(id)).collect::<Vec<_>>();
-            stored.extend(id_set(&self.connections.query(WHICH_ARE_THERE, &[&rest]).await?));
-        }
-        Ok(stored)
+    /// that was committed since, tells which. Where it fails, nothing is known of those whom it was for, and of them
+    /// alone.
+    ///
+    /// # Errors
+    ///
+    /// For all of them together, and then none is stored, or nobody knows.
+    pub(super) async fn store(&self, people: &[&NewPerson]) -> Result<Vec<Result<Created, Error>>, Failure> {
+        let era = self.knowledge.era();
+        let inserted = id_set(&self.insert(people).await?);
+        let rest: Vec<Uuid> = people.iter().map(|person| person.id).filter(|id| !inserted.contains(id)).collect();
+        let there = self.which_are_there(&rest).await;
+        let answers: Vec<_> = people.iter().map(|person| outcome(person.id, &inserted, &there)).collect();
+        let stored = people.iter().zip(&answers).filter(|(_, answer)| **answer == Ok(Created::Stored));
+        self.knowledge.add(era, stored.map(|(person, _)| person.stored()));
+        Ok(answers)
     }
 
-    async fn insert(&self, people: &[&NewPerson]) -> Result<Vec<Row>, Error> {
-        if let [NewPerson { id, nickname, fullname, dob, stack, .. }] = people {
+    /// The same with one person.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::store`].
+    pub(super) async fn store_one(&self, person: &NewPerson) -> Result<Result<Created, Error>, Failure> {
+        let answers = self.store(&[person]).await?;
+        Ok(answers.into_iter().next().unwrap_or(Err(Error::Internal)))
+    }
+
+    async fn insert(&self, people: &[&NewPerson]) -> Result<Vec<Row>, Failure> {
+        let dates: Vec<Option<Date>> = people.iter().map(|person| Date::parse(&person.dob)).collect();
+        if let ([NewPerson { id, nickname, fullname, stack, .. }], [dob]) = (people, &dates[..]) {
             return self.connections.query(INSERT_ONE, &[id, nickname, fullname, dob, stack]).await;
         }
         let ids: Vec<Uuid> = people.iter().map(|person| person.id).collect();
         let nicknames: Vec<&str> = people.iter().map(|person| person.nickname.as_str()).collect();
         let fullnames: Vec<&str> = people.iter().map(|person| person.fullname.as_str()).collect();
-        let dobs: Vec<&str> = people.iter().map(|person| person.dob.as_str()).collect();
-        let stacks: Vec<Option<&str>> = people.iter().map(|person| person.stack.as_deref()).collect();
-        self.connections.query(INSERT, &[&ids, &nicknames, &fullnames, &dobs, &stacks]).await
+        let stacks: Vec<Option<String>> =
+            people.iter().map(|person| person.stack.as_deref().map(array_literal)).collect();
+        self.connections.query(INSERT, &[&ids, &nicknames, &fullnames, &dates, &stacks]).await
+    }
+
+    async fn which_are_there(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        Ok(id_set(&self.connections.query(WHICH_ARE_THERE, &[&ids]).await?))
     }
 }
 
-fn outcome(stored: &HashSet<Uuid>, person: &NewPerson) -> Created {
-    if stored.contains(&person.id) { Created::Stored } else { Created::NicknameTaken }
+fn outcome(id: Uuid, inserted: &HashSet<Uuid>, there: &Result<HashSet<Uuid>, Error>) -> Result<Created, Error> {
+    if inserted.contains(&id) {
+        return Ok(Created::Stored);
+    }
+    match there {
+        Ok(there) if there.contains(&id) => Ok(Created::Stored),
+        Ok(_) => Ok(Created::NicknameTaken),
+        Err(error) => Err(error.clone()),
+    }
 }
 
 fn id_set(rows: &[Row]) -> HashSet<Uuid> {
@@ -163,6 +234,19 @@ mod tests {
 
     #[test]
     fn array_literals_quote_everything() {
-        assert_eq!(array_literal(&["a", "", "NULL", r#"q"\{},"#]), r#"{"a","","NULL","q\"\\{},"}"#);
+        let elements = ["a", "", "NULL", r#"q"\{},"#].map(str::to_owned);
+        assert_eq!(array_literal(&elements), r#"{"a","","NULL","q\"\\{},"}"#);
+    }
+
+    #[test]
+    fn who_came_back_from_the_insert_is_stored_whatever_the_second_look_says() {
+        let [inserted, there, taken] = [1, 2, 3].map(Uuid::from_u128);
+        let set = |id| HashSet::from([id]);
+        let look = Ok(set(there));
+        let outcomes = [inserted, there, taken].map(|id| outcome(id, &set(inserted), &look));
+        assert_eq!(outcomes, [Ok(Created::Stored), Ok(Created::Stored), Ok(Created::NicknameTaken)]);
+        let failed = Err(Error::Unavailable);
+        let outcomes = [inserted, there].map(|id| outcome(id, &set(inserted), &failed));
+        assert_eq!(outcomes, [Ok(Created::Stored), Err(Error::Unavailable)]);
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::memory::Record;
 
-use super::batch::Work;
+use super::batch::{Job, Work};
 use super::connection::Connections;
 use super::row::{columns, record};
 
@@ -19,10 +19,12 @@ impl Work for Fetches {
     type Item = Uuid;
     type Answer = Option<Record>;
 
-    async fn run(&self, ids: Vec<Uuid>) -> Vec<Result<Option<Record>, Error>> {
-        match self.people(&ids).await {
-            Ok(people) => ids.iter().map(|id| Ok(people.get(id).cloned())).collect(),
-            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
+    async fn run(&self, jobs: Vec<Job<Uuid, Option<Record>>>) {
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.item).collect();
+        let people = self.people(&ids).await;
+        for job in jobs {
+            let answer = people.as_ref().map(|people| people.get(&job.item).cloned()).map_err(Error::clone);
+            job.answer(answer);
         }
     }
 }

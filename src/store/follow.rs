@@ -1,224 +1,409 @@
-//! Following the table: learning of everyone whom others stored.
+//! Following the table: learning of everyone whom others stored, changed or took away.
 //!
-//! Each row says which transaction wrote it, and each look at the table remembers its snapshot, that is, which
-//! transactions it saw (see "Transaction ID and Snapshot Information Functions" in PostgreSQL's manual). The next look
-//! asks for the rows of all others: every row is seen exactly once, in whatever order transactions commit. What this
-//! cannot tell, that a row was changed or deleted, a trigger says over LISTEN, and everything is read anew.
+//! Each row says which transaction wrote it, each departure which transaction it happened in, and each look at the table
+//! returns its snapshot: which transactions it saw (see "Transaction ID and Snapshot Information Functions" in
+//! PostgreSQL's manual). The next look asks for what those have written that it did not see and that have ended since.
+//! Everything is seen exactly once, in whatever order transactions commit, and one that stays open costs nothing.
 
-use std::future::poll_fn;
-use std::ops::ControlFlow;
+use std::error::Error as StdError;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::{Buf, BufMut, BytesMut};
 use futures_util::TryStreamExt;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Sleep, sleep};
-use tokio_postgres::{AsyncMessage, Client, Error as DatabaseError, Row, Statement};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use tokio_postgres::{Client, Error as DatabaseError, Row, RowStream, Statement};
 use uuid::Uuid;
 
-use crate::error::Error;
 use crate::memory::Memory;
 
-use super::connection::{AnyConnection, Connections, PAUSE, describe, passes};
+use super::connection::{Connections, PAUSE, describe, is_of_schema, passes};
 use super::knowledge::Knowledge;
-use super::row::{columns, record};
+use super::row::{columns, with_person};
 
-/// One row at least, and the snapshot in each.
-const LOOK: &str = concat!(
-    "SELECT snapshot::text, ",
+/// What a look returns first: its snapshot, and which table it looked at (the same name may be another one's by now).
+macro_rules! snapshot {
+    () => {
+        "SELECT pg_current_snapshot() AS snapshot, 'users'::regclass::oid AS relation, NULL::uuid AS id, \
+        NULL::varchar AS nickname, NULL::varchar AS fullname, NULL::date AS dob, NULL::text[] AS stack"
+    };
+}
+
+/// Departures before people: who is gone by one transaction may be there again by a later one.
+const NEWS: &str = concat!(
+    snapshot!(),
+    " UNION ALL SELECT NULL, NULL, id, NULL, NULL, NULL, NULL FROM departed WHERE written >= $1 \
+    UNION ALL SELECT NULL, NULL, ",
     columns!(),
-    " FROM pg_current_snapshot() AS snapshot LEFT JOIN users \
-    ON written >= pg_snapshot_xmin($1::text::pg_snapshot) AND NOT pg_visible_in_snapshot(written, $1::text::pg_snapshot)"
+    " FROM users WHERE written >= $1"
 );
 
-/// The snapshot of somebody who saw nothing at all.
-const NOTHING_SEEN: &str = "1:1:";
+/// The same where the last look left transactions out that were under way: those of them that have ended.
+const NEWS_AND_ENDED: &str = concat!(
+    "WITH ended AS MATERIALIZED ( \
+        SELECT number FROM unnest($2::xid8[]) AS number WHERE pg_visible_in_snapshot(number, pg_current_snapshot())) ",
+    snapshot!(),
+    " UNION ALL SELECT NULL, NULL, id, NULL, NULL, NULL, NULL FROM departed WHERE written >= $1 \
+    UNION ALL SELECT NULL, NULL, late.id, NULL, NULL, NULL, NULL FROM ended, \
+        LATERAL (SELECT id FROM departed WHERE written = number OFFSET 0) AS late \
+    UNION ALL SELECT NULL, NULL, ",
+    columns!(),
+    " FROM users WHERE written >= $1 \
+    UNION ALL SELECT NULL, NULL, late.* FROM ended, \
+        LATERAL (SELECT ",
+    columns!(),
+    " FROM users WHERE written = number OFFSET 0) AS late"
+);
 
-/// To read everyone takes as long as it takes; whoever waits for it has a patience of their own.
-const LISTEN: &str = "SET statement_timeout = 0; LISTEN users_changed";
+const EVERYONE: &str = concat!(snapshot!(), " UNION ALL SELECT NULL, NULL, ", columns!(), " FROM users");
 
-/// Between two readings of everyone at least: who changes one person often changes the next.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Settings of a session that looks. By index: the planner cannot know how few rows a snapshot leaves, and would rather
+/// read the table. To read everyone takes as long as it takes; whoever waits for it has a patience of their own.
+pub(super) const SETTINGS: &str = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c statement_timeout=0";
 
-/// People who were too many to remember will be so for a while, and to read them all again costs seconds.
-const TOO_MANY: Duration = Duration::from_secs(10);
+/// Where a row of these has what.
+const SNAPSHOT: usize = 0;
+const RELATION: usize = 1;
+const PERSON: usize = 2;
+const NICKNAME: usize = 3;
 
-/// Replies to requests that wait for one look.
-type Waiting = oneshot::Sender<()>;
+/// Between two looks at most.
+const PULSE: Duration = Duration::from_millis(250);
+
+/// Rows that are read without a pause for anybody else: less than a millisecond's.
+const PIECE: usize = 128;
+
+/// Departures older than this are taken out of the table. An instance that has not looked for half as long starts anew.
+const OLD: Duration = Duration::from_secs(3_600);
+
+const TAKE_OLD_DEPARTURES: &str = "DELETE FROM departed WHERE at < now() - interval '1 hour'";
+
+/// Between two times that old departures are taken away, or that people who were too many are counted.
+const ROUND: Duration = Duration::from_secs(300);
+
+/// The size of the table that people have who may be too many, in bytes.
+const SIZE: &str = "SELECT pg_relation_size('users')";
+
+const COUNT: &str = "SELECT count(*) FROM users";
 
 /// Asks the one that follows.
 pub(super) struct Follower {
-    requests: mpsc::Sender<Waiting>,
+    shared: Arc<Shared>,
+    ended: watch::Receiver<u64>,
+}
+
+struct Shared {
+    /// Looks that have begun; the number of the last one.
+    begun: AtomicU64,
+    /// Somebody asks for a look.
+    asked: Notify,
 }
 
 impl Follower {
-    /// Starts to follow; must be called within a Tokio runtime. At most `queue` may wait for a look.
-    pub(super) fn start(connections: Connections, knowledge: Arc<Knowledge>, queue: usize) -> Self {
-        let (requests, receiver) = mpsc::channel(queue);
-        tokio::spawn(Following { connections, knowledge, requests: receiver, waiting: Vec::new() }.run());
-        Self { requests }
+    /// Starts to follow; must be called within a Tokio runtime.
+    pub(super) fn start(connections: Connections, slow: Connections, knowledge: Arc<Knowledge>) -> Self {
+        let shared = Arc::new(Shared { begun: AtomicU64::new(0), asked: Notify::new() });
+        let (sender, ended) = watch::channel(0);
+        tokio::spawn(Following { connections, slow, knowledge, shared: shared.clone(), ended: sender }.run());
+        Self { shared, ended }
     }
 
     /// Looks at the table. When this returns, the memory holds all that was committed before, or people are too many.
     /// Whoever asks while a look is under way, or everyone is read anew, waits for the next one, together with all others
     /// who do; while the database is away that is for as long as it takes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] where too many wait.
-    pub(super) async fn catch_up(&self) -> Result<(), Error> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.try_send(reply).map_err(|_| Error::Unavailable)?;
-        answer.await.map_err(|_| Error::Unavailable)
+    pub(super) async fn catch_up(&self) {
+        let next = self.shared.begun.load(Ordering::Acquire) + 1;
+        self.shared.asked.notify_one();
+        // Fails only without a sender, that is, at the runtime's end.
+        let _ = self.ended.clone().wait_for(|ended| *ended >= next).await;
     }
 }
 
 struct Following {
     connections: Connections,
+    slow: Connections,
     knowledge: Arc<Knowledge>,
-    requests: mpsc::Receiver<Waiting>,
-    waiting: Vec<Waiting>,
+    shared: Arc<Shared>,
+    /// The number of the last look that ended well.
+    ended: watch::Sender<u64>,
+}
+
+/// Why a table is not followed any more.
+enum End {
+    TooMany(usize),
+    /// There is another table of that name.
+    Replaced,
+    /// Departures may have been taken away that this instance has not seen.
+    LongAgo,
 }
 
 impl Following {
-    async fn run(mut self) {
-        while let Err(error) = self.follow().await {
-            self.knowledge.forget();
-            // A database that is away or starts is nothing to tell: whoever asks it directly does.
-            if error.code().is_some_and(|code| !passes(code)) {
-                eprintln!("peleja: following the table: {}", describe(&error));
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// Follows on one connection until it is lost, or nobody is left to ask.
-    async fn follow(&mut self) -> Result<(), DatabaseError> {
-        self.connections.schema_applied().await;
-        let table = Table::open(&self.connections, &self.knowledge).await?;
+    async fn run(self) {
+        let mut said = String::new();
         loop {
-            let era = self.knowledge.era();
-            let snapshot = self.learn_everyone(&table, era).await?;
-            let settle = sleep(if self.knowledge.gave_up() { TOO_MANY } else { SETTLE });
-            if self.answer_until_changed(&table, era, snapshot, settle).await?.is_break() {
-                return Ok(());
+            self.connections.schema_applied().await;
+            match self.follow().await {
+                Ok(End::TooMany(people)) => self.wait_for_fewer(people).await,
+                Ok(End::LongAgo) => self.knowledge.forget(),
+                Ok(End::Replaced) => {
+                    self.knowledge.forget();
+                    self.connections.restore_schema().await;
+                }
+                Err(error) => {
+                    self.knowledge.forget();
+                    self.mend(&error, &mut said).await;
+                }
             }
         }
     }
 
-    async fn learn_everyone(&self, table: &Table, era: u64) -> Result<String, DatabaseError> {
-        self.knowledge.make_room();
-        let mut memory = Memory::default();
-        let snapshot = table.look(NOTHING_SEEN, |_, row| {
-            // What is too large already is given up in the end, and must not grow on the way there.
-            if self.knowledge.has_room(&memory)
-                && let Ok(person) = record(row, PERSON)
-            {
-                memory.add(person);
+    async fn mend(&self, error: &DatabaseError, said: &mut String) {
+        let text = describe(error);
+        match error.code() {
+            Some(code) if is_of_schema(code) => self.connections.restore_schema().await,
+            // A database that is away or starts is nothing to tell: whoever asks it directly does. Anything else is told
+            // once: it comes again with each try.
+            Some(code) if !passes(code) && *said != text => {
+                eprintln!("peleja: following the table: {text}");
+                *said = text;
             }
-        });
-        let snapshot = snapshot.await?;
-        self.knowledge.learn(era, memory);
-        Ok(snapshot)
+            _ => {}
+        }
+        sleep(PAUSE).await;
     }
 
-    /// Ends when people were changed since the era, but not before they have settled. Whoever has waited since before that
-    /// is answered first: changes without end must not keep everybody waiting.
-    async fn answer_until_changed(
-        &mut self,
-        table: &Table,
-        era: u64,
-        mut snapshot: String,
-        settle: Sleep,
-    ) -> Result<ControlFlow<()>, DatabaseError> {
-        while let Ok(reply) = self.requests.try_recv() {
-            self.waiting.push(reply);
-        }
-        let settle = pin!(settle);
-        loop {
-            if !self.waiting.is_empty() {
-                snapshot = self.answer_waiting(table, &snapshot).await?;
-            }
-            if self.knowledge.era() != era {
-                settle.await;
-                return Ok(ControlFlow::Continue(()));
-            }
-            tokio::select! {
-                () = self.knowledge.changed.notified() => {}
-                asked = self.requests.recv_many(&mut self.waiting, MOST_AT_ONCE) => if asked == 0 {
-                    return Ok(ControlFlow::Break(()));
-                },
-            }
-        }
-    }
-
-    async fn answer_waiting(&mut self, table: &Table, snapshot: &str) -> Result<String, DatabaseError> {
-        let snapshot = match self.knowledge.gave_up() {
-            true => snapshot.to_owned(),
-            false => table.look(snapshot, |id, row| self.learn_one(id, row)).await?,
+    /// Follows on one connection for as long as that goes well.
+    async fn follow(&self) -> Result<End, DatabaseError> {
+        let table = Table::open(&self.connections).await?;
+        let mut began = Instant::now();
+        let mut seen = match self.learn_everyone(&table).await? {
+            Ok(seen) => seen,
+            Err(people) => return Ok(End::TooMany(people)),
         };
-        for reply in self.waiting.drain(..) {
-            // Who has given up does not listen.
-            let _ = reply.send(());
+        let mut round = Instant::now();
+        loop {
+            let _ = timeout(PULSE, self.shared.asked.notified()).await;
+            if began.elapsed() > OLD / 2 {
+                return Ok(End::LongAgo);
+            }
+            began = Instant::now();
+            let relation = seen.relation;
+            seen = match self.look(&table, &seen).await? {
+                Ok(seen) => seen,
+                Err(people) => return Ok(End::TooMany(people)),
+            };
+            if seen.relation != relation {
+                return Ok(End::Replaced);
+            }
+            if round.elapsed() > ROUND {
+                round = Instant::now();
+                let slow = self.slow.clone();
+                // Whatever keeps it from happening will not do so the next time.
+                tokio::spawn(async move { slow.query(TAKE_OLD_DEPARTURES, &[]).await });
+            }
         }
-        Ok(snapshot)
     }
 
-    fn learn_one(&self, id: Uuid, row: &Row) {
-        // Most are this instance's own.
-        if self.knowledge.look(|memory| memory.get(id).is_some()) == Some(false)
-            && let Ok(person) = record(row, PERSON)
-        {
-            self.knowledge.learn_one(person);
+    /// Reads everyone, or how many it were before they were too many.
+    async fn learn_everyone(&self, table: &Table) -> Result<Result<Seen, usize>, DatabaseError> {
+        let (began, number) = self.begin();
+        let mut memory = Memory::default();
+        let mut rows = pin!(table.client.query_raw(&table.everyone, NO_PARAMETERS).await?);
+        let seen = Seen::of(rows.try_next().await?)?;
+        let mut count = 0;
+        while let Some(row) = rows.try_next().await? {
+            with_person(&row, PERSON, |person| memory.add(person))?;
+            count += 1;
+            if count % PIECE == 0 {
+                // Given up in time: what is too large must not grow any further.
+                if !self.knowledge.has_room(&memory) {
+                    break;
+                }
+                yield_now().await;
+            }
+        }
+        let people = memory.len();
+        self.knowledge.learn(began, memory);
+        Ok(self.end(number, seen, people))
+    }
+
+    /// Learns what is new since then.
+    async fn look(&self, table: &Table, seen: &Seen) -> Result<Result<Seen, usize>, DatabaseError> {
+        let (began, number) = self.begin();
+        let people = self.knowledge.look(Memory::len).unwrap_or_default();
+        let mut rows = pin!(table.news(seen).await?);
+        let seen = Seen::of(rows.try_next().await?)?;
+        let mut count = 0;
+        while let Some(row) = rows.try_next().await? {
+            self.learn(&row)?;
+            count += 1;
+            if count % PIECE == 0 {
+                if self.knowledge.gave_up() {
+                    break;
+                }
+                yield_now().await;
+            }
+        }
+        self.knowledge.looked(began);
+        Ok(self.end(number, seen, people + count))
+    }
+
+    fn begin(&self) -> (Instant, u64) {
+        (Instant::now(), self.shared.begun.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    fn end(&self, number: u64, seen: Seen, people: usize) -> Result<Seen, usize> {
+        self.ended.send_replace(number);
+        if self.knowledge.gave_up() { Err(people) } else { Ok(seen) }
+    }
+
+    fn learn(&self, row: &Row) -> Result<(), DatabaseError> {
+        let nickname: Option<&str> = row.try_get(NICKNAME)?;
+        match nickname {
+            Some(_) => with_person(row, PERSON, |person| self.knowledge.put(person)),
+            None => row.try_get(PERSON).map(|id: Option<Uuid>| self.knowledge.remove(id)),
+        }
+    }
+
+    /// Until people may be few enough to be remembered again: the table has shrunk, or so has their number, or it is gone.
+    async fn wait_for_fewer(&self, people: usize) {
+        let Some(size) = figure(&self.connections, SIZE).await else { return };
+        let mut round = Instant::now();
+        loop {
+            // Whoever asked for a look in between goes to the database.
+            let (_, number) = self.begin();
+            self.ended.send_replace(number);
+            sleep(PULSE).await;
+            match figure(&self.connections, SIZE).await {
+                Some(now) if !is_much_smaller(now, size) => {}
+                _ => return,
+            }
+            if round.elapsed() > ROUND {
+                round = Instant::now();
+                let then = i64::try_from(people).unwrap_or(i64::MAX);
+                if figure(&self.slow, COUNT).await.is_some_and(|now| is_much_smaller(now, then)) {
+                    return;
+                }
+            }
         }
     }
 }
 
-/// Replies that one look serves; more wait for the next.
-const MOST_AT_ONCE: usize = 4096;
+/// By a tenth.
+fn is_much_smaller(now: i64, then: i64) -> bool {
+    now < then / 10 * 9
+}
 
-/// A connection that looks at the table, and hears of changes.
+async fn figure(connections: &Connections, sql: &str) -> Option<i64> {
+    connections.query(sql, &[]).await.ok()?.first()?.try_get(0).ok()
+}
+
+const NO_PARAMETERS: [&(dyn ToSql + Sync); 0] = [];
+
+/// A connection that looks at the table.
 struct Table {
     client: Client,
-    look: Statement,
+    driver: JoinHandle<()>,
+    news: Statement,
+    news_and_ended: Statement,
+    everyone: Statement,
 }
-
-/// Where a row of [`LOOK`] has its person.
-const PERSON: usize = 1;
 
 impl Table {
-    async fn open(connections: &Connections, knowledge: &Arc<Knowledge>) -> Result<Self, DatabaseError> {
-        let (client, connection) = connections.connect().await?;
-        tokio::spawn(listen(connection, knowledge.clone()));
-        client.batch_execute(LISTEN).await?;
-        let look = client.prepare(LOOK).await?;
-        Ok(Self { client, look })
+    async fn open(connections: &Connections) -> Result<Self, DatabaseError> {
+        let (client, driver) = connections.connect().await?;
+        let news = client.prepare(NEWS).await?;
+        let news_and_ended = client.prepare(NEWS_AND_ENDED).await?;
+        let everyone = client.prepare(EVERYONE).await?;
+        Ok(Self { client, driver, news, news_and_ended, everyone })
     }
 
-    /// Shows every person whom a snapshot did not see, with the id, and returns the snapshot that saw them.
-    async fn look(&self, seen: &str, mut show: impl FnMut(Uuid, &Row)) -> Result<String, DatabaseError> {
-        let mut rows = pin!(self.client.query_raw(&self.look, [seen]).await?);
-        let mut snapshot = None;
-        while let Some(row) = rows.try_next().await? {
-            if let Some(id) = row.try_get(PERSON)? {
-                show(id, &row);
-            }
-            if snapshot.is_none() {
-                snapshot = Some(row.try_get(0)?);
-            }
+    async fn news(&self, seen: &Seen) -> Result<RowStream, DatabaseError> {
+        let Snapshot { next, under_way } = &seen.snapshot;
+        if under_way.is_empty() {
+            return self.client.query_raw(&self.news, [next as &(dyn ToSql + Sync)]).await;
         }
-        Ok(snapshot.unwrap_or_else(|| seen.to_owned()))
+        self.client.query_raw(&self.news_and_ended, [next as &(dyn ToSql + Sync), under_way]).await
     }
 }
 
-/// Passes on what the table's trigger says: somebody was changed or deleted. Forgets everyone when the connection is lost:
-/// what happens then goes unheard, and after a crash PostgreSQL gives out numbers of transactions again.
-async fn listen(mut connection: AnyConnection, knowledge: Arc<Knowledge>) {
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if let AsyncMessage::Notification(_) = message {
-            knowledge.change();
-        }
+impl Drop for Table {
+    /// Rows that are still to come are not read.
+    fn drop(&mut self) {
+        self.driver.abort();
     }
-    knowledge.forget();
+}
+
+/// What a look saw.
+struct Seen {
+    snapshot: Snapshot,
+    /// The table's object identifier.
+    relation: u32,
+}
+
+impl Seen {
+    fn of(first: Option<Row>) -> Result<Self, DatabaseError> {
+        // Without any row, nothing was seen: the next look asks for everything.
+        let Some(row) = first else { return Ok(Self { snapshot: Snapshot::default(), relation: 0 }) };
+        Ok(Self { snapshot: row.try_get(SNAPSHOT)?, relation: row.try_get(RELATION)? })
+    }
+}
+
+/// PostgreSQL's `pg_snapshot`: all transactions had ended whose numbers are below the next one to be given out, but for
+/// those under way.
+#[derive(Debug, Default, PartialEq)]
+struct Snapshot {
+    next: Transaction,
+    under_way: Vec<Transaction>,
+}
+
+/// A transaction's number, PostgreSQL's `xid8`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Transaction(u64);
+
+impl<'a> FromSql<'a> for Snapshot {
+    /// What `pg_snapshot_send` makes: how many are under way, the first of those, the next to come, and each under way.
+    fn from_sql(_: &Type, mut raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        let count = raw.try_get_u32()?;
+        let _first_under_way = raw.try_get_u64()?;
+        let next = Transaction(raw.try_get_u64()?);
+        let under_way = (0..count).map(|_| raw.try_get_u64().map(Transaction)).collect::<Result<_, _>>()?;
+        Ok(Self { next, under_way })
+    }
+
+    accepts!(PG_SNAPSHOT);
+}
+
+impl ToSql for Transaction {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        out.put_u64(self.0);
+        Ok(IsNull::No)
+    }
+
+    accepts!(XID8);
+    to_sql_checked!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_read_as_postgresql_sends_it() {
+        let sent = [
+            &2_u32.to_be_bytes()[..],
+            &7_u64.to_be_bytes(),
+            &12_u64.to_be_bytes(),
+            &7_u64.to_be_bytes(),
+            &9_u64.to_be_bytes(),
+        ];
+        let snapshot = Snapshot::from_sql(&Type::PG_SNAPSHOT, &sent.concat()).unwrap();
+        assert_eq!(snapshot, Snapshot { next: Transaction(12), under_way: vec![Transaction(7), Transaction(9)] });
+        assert!(Snapshot::from_sql(&Type::PG_SNAPSHOT, &sent[..4].concat()).is_err());
+    }
 }

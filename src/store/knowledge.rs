@@ -1,37 +1,43 @@
-//! What an instance knows of the people in the database, and whether it may still believe it.
+//! What an instance knows of the people in the database, and how far it may still believe it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::memory::{Memory, Record};
+use crate::json::Stored;
+use crate::memory::{Memory, Search, Step};
 
-/// Shared by the one who learns and those who ask.
+/// How long a look at the table is good for: what others change shows within a second.
+const FRESH: Duration = Duration::from_millis(900);
+
+/// Shared by the one who follows the table and those who ask.
 pub(super) struct Knowledge {
     state: Mutex<State>,
-    /// Wakes the one who reads everyone anew.
-    pub(super) changed: Notify,
     /// In bytes; a memory that has more is given up.
     most: usize,
 }
 
 #[derive(Default)]
 struct State {
+    /// Everyone whom the last look saw and this instance has stored since; `None` while nobody can tell.
     memory: Option<Memory>,
-    /// How often somebody may have been changed or deleted.
+    /// When the last look began that ended well.
+    looked: Option<Instant>,
+    /// How often somebody departed, or everyone was read.
     era: u64,
-    /// The era in which the memory was read.
-    learned: u64,
-    /// People are too many: the database answers instead.
+    /// How often everyone was read or forgotten.
+    edition: u64,
+    /// People were too many to remember: the database answers instead.
     gave_up: bool,
 }
 
 impl Knowledge {
     pub(super) fn new(most: usize) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), most }
+        Self { state: Mutex::default(), most }
     }
 
-    /// To be taken before the database is asked for something that [`Self::add`] or [`Self::learn`] gets.
+    /// To be taken before the database is asked for something that [`Self::add`] gets.
     pub(super) fn era(&self) -> u64 {
         self.lock().era
     }
@@ -41,64 +47,87 @@ impl Knowledge {
         self.lock().memory.as_ref().map(at)
     }
 
-    /// Looks at the memory, if it is there and nobody whom it holds can have changed.
-    pub(super) fn look_if_unchanged<T>(&self, at: impl FnOnce(&Memory) -> T) -> Option<T> {
+    /// Looks at the memory, if it is there and of the table as it was not long ago.
+    pub(super) fn look_if_fresh<T>(&self, at: impl FnOnce(&Memory) -> T) -> Option<T> {
         let state = self.lock();
-        state.memory.as_ref().filter(|_| state.learned == state.era).map(at)
+        state.looked.filter(|looked| looked.elapsed() < FRESH)?;
+        state.memory.as_ref().map(at)
     }
 
-    /// Whether people are too many to be remembered.
+    /// Does a piece of a search that began in an edition of the memory, if that edition is still there.
+    pub(super) fn advance(&self, edition: u64, search: &mut Search) -> Option<Step> {
+        let state = self.lock();
+        state.memory.as_ref().filter(|_| state.edition == edition).map(|memory| memory.advance(search))
+    }
+
+    /// For [`Self::advance`].
+    pub(super) fn edition(&self) -> u64 {
+        self.lock().edition
+    }
+
+    /// Whether people were too many to be remembered.
     pub(super) fn gave_up(&self) -> bool {
         self.lock().gave_up
-    }
-
-    /// Somebody changed or deleted people: everyone has to be read anew.
-    pub(super) fn change(&self) {
-        self.lock().era += 1;
-        self.changed.notify_one();
     }
 
     /// Forgets everyone: nobody can say any more what changed.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
-        state.era += 1;
+        state.edition += 1;
         state.memory = None;
-        drop(state);
-        self.changed.notify_one();
-    }
-
-    /// Forgets everyone where there is no room for the same people once more: they are about to be read anew.
-    pub(super) fn make_room(&self) {
-        self.lock().memory.take_if(|memory| memory.bytes() * 2 > self.most);
-    }
-
-    /// Remembers everyone, as read in an era.
-    pub(super) fn learn(&self, era: u64, memory: Memory) {
-        let mut state = self.lock();
         state.gave_up = false;
-        state.learned = era;
+    }
+
+    /// Remembers everyone, as a look that began then has shown, or that they are too many.
+    pub(super) fn learn(&self, began: Instant, memory: Memory) {
+        let mut state = self.lock();
+        state.era += 1;
+        state.edition += 1;
+        state.looked = Some(began);
+        state.gave_up = false;
         state.memory = Some(memory);
         self.give_up_if_too_large(&mut state);
     }
 
-    /// Remembers one more, whom a look at the table has shown.
-    pub(super) fn learn_one(&self, person: Record) {
+    /// A look that began then has shown everything that was new.
+    pub(super) fn looked(&self, began: Instant) {
+        self.lock().looked = Some(began);
+    }
+
+    /// Remembers a person as the table has it.
+    pub(super) fn put(&self, person: &Stored<'_>) {
         let mut state = self.lock();
         if let Some(memory) = &mut state.memory {
-            memory.add(person);
+            memory.put(person);
             self.give_up_if_too_large(&mut state);
         }
     }
 
-    /// Remembers people who were just stored, unless they may have been changed since the era; the next look shows them
-    /// then.
-    pub(super) fn add(&self, era: u64, people: impl IntoIterator<Item = Record>) {
+    /// Forgets a person who is gone from the table, or everyone.
+    pub(super) fn remove(&self, person: Option<uuid::Uuid>) {
+        let mut state = self.lock();
+        state.era += 1;
+        match (person, &mut state.memory) {
+            (Some(id), Some(memory)) => {
+                memory.remove(id);
+            }
+            (None, Some(memory)) => {
+                *memory = Memory::default();
+                state.edition += 1;
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Remembers people who were just stored, unless somebody has departed since the era: it may be one of them. The next
+    /// look shows them then.
+    pub(super) fn add<'a>(&self, era: u64, people: impl IntoIterator<Item = Stored<'a>>) {
         let mut state = self.lock();
         if state.era != era {
             return;
         }
         if let Some(memory) = &mut state.memory {
-            people.into_iter().for_each(|person| memory.add(person));
+            people.into_iter().for_each(|person| memory.add(&person));
             self.give_up_if_too_large(&mut state);
         }
     }
@@ -111,6 +140,7 @@ impl Knowledge {
     fn give_up_if_too_large(&self, state: &mut State) {
         if let Some(memory) = state.memory.take_if(|memory| !self.has_room(memory)) {
             state.gave_up = true;
+            state.edition += 1;
             eprintln!("peleja: {} people are too many to remember: the database answers from now on", memory.len());
         }
     }
@@ -125,74 +155,89 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::json::Stored;
 
-    fn somebody() -> Record {
-        Record::new(&Stored { id: Uuid::new_v4(), nickname: "n", fullname: "f", dob: "d", stack: None })
+    fn somebody() -> Stored<'static> {
+        Stored { id: Uuid::new_v4(), nickname: "n", fullname: "f", dob: "d", stack: None }
     }
 
     fn known(knowledge: &Knowledge) -> Option<usize> {
         knowledge.look(Memory::len)
     }
 
-    fn unchanged(knowledge: &Knowledge) -> Option<usize> {
-        knowledge.look_if_unchanged(Memory::len)
+    fn learned(most: usize) -> Knowledge {
+        let knowledge = Knowledge::new(most);
+        knowledge.learn(Instant::now(), Memory::default());
+        knowledge
     }
 
     #[test]
-    fn who_was_stored_before_a_change_is_left_to_the_next_look() {
-        let knowledge = Knowledge::new(1 << 20);
+    fn who_was_stored_before_somebody_departed_is_left_to_the_next_look() {
+        let knowledge = learned(1 << 20);
         let era = knowledge.era();
-        knowledge.learn(era, Memory::default());
         knowledge.add(era, [somebody()]);
-        assert_eq!((known(&knowledge), unchanged(&knowledge)), (Some(1), Some(1)));
-        knowledge.change();
-        knowledge.add(era, [somebody()]);
-        assert_eq!((known(&knowledge), unchanged(&knowledge)), (Some(1), None));
-        knowledge.learn_one(somebody());
-        assert_eq!(known(&knowledge), Some(2));
-    }
-
-    #[test]
-    fn a_change_while_everyone_is_read_leaves_the_memory_old() {
-        let knowledge = Knowledge::new(1 << 20);
-        let era = knowledge.era();
-        knowledge.change();
-        knowledge.learn(era, Memory::default());
-        assert_eq!((known(&knowledge), unchanged(&knowledge)), (Some(0), None));
-        knowledge.learn(knowledge.era(), Memory::default());
-        assert_eq!(unchanged(&knowledge), Some(0));
-        knowledge.forget();
-        knowledge.learn_one(somebody());
-        assert_eq!(known(&knowledge), None);
-    }
-
-    #[test]
-    fn two_memories_are_never_larger_than_one_may_be() {
-        let knowledge = Knowledge::new(1000);
-        knowledge.learn(0, Memory::default());
-        knowledge.learn_one(somebody());
-        knowledge.make_room();
         assert_eq!(known(&knowledge), Some(1));
-        knowledge.learn_one(somebody());
-        knowledge.make_room();
-        assert_eq!((known(&knowledge), knowledge.gave_up()), (None, false));
+        knowledge.remove(Some(Uuid::new_v4()));
+        knowledge.add(era, [somebody()]);
+        assert_eq!(known(&knowledge), Some(1));
+        knowledge.put(&somebody());
+        assert_eq!(known(&knowledge), Some(2));
+        knowledge.add(knowledge.era(), [somebody()]);
+        assert_eq!(known(&knowledge), Some(3));
+        let era = knowledge.era();
+        knowledge.learn(Instant::now(), Memory::default());
+        knowledge.add(era, [somebody()]);
+        assert_eq!(known(&knowledge), Some(0), "stored before everyone was read, and not among them: gone since");
+    }
+
+    #[test]
+    fn who_departs_is_forgotten() {
+        let knowledge = learned(1 << 20);
+        let (one, other) = (somebody(), somebody());
+        knowledge.put(&one);
+        knowledge.put(&other);
+        knowledge.remove(Some(one.id));
+        assert_eq!((known(&knowledge), knowledge.look(|memory| memory.contains(other.id))), (Some(1), Some(true)));
+        knowledge.remove(None);
+        assert_eq!(known(&knowledge), Some(0));
+    }
+
+    #[test]
+    fn a_search_goes_on_in_the_memory_in_which_it_began_or_not_at_all() {
+        let knowledge = learned(1 << 20);
+        let edition = knowledge.edition();
+        let mut search = Search::new("n");
+        assert_eq!(knowledge.advance(edition, &mut search), Some(Step::Done));
+        knowledge.remove(None);
+        assert_eq!(knowledge.advance(edition, &mut search), None);
+        let edition = knowledge.edition();
+        knowledge.forget();
+        assert_eq!(knowledge.advance(edition, &mut search), None);
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_is_not_believed() {
+        let knowledge = learned(1 << 20);
+        assert_eq!(knowledge.look_if_fresh(Memory::len), Some(0));
+        knowledge.looked(Instant::now().checked_sub(FRESH).unwrap());
+        assert_eq!((knowledge.look_if_fresh(Memory::len), known(&knowledge)), (None, Some(0)));
     }
 
     #[test]
     fn a_memory_that_grows_too_large_is_given_up() {
-        let knowledge = Knowledge::new(1700);
-        let era = knowledge.era();
-        knowledge.learn(era, Memory::default());
-        knowledge.add(era, (0..5).map(|_| somebody()));
-        assert_eq!((known(&knowledge), knowledge.gave_up()), (Some(5), false));
-        knowledge.learn_one(somebody());
-        assert_eq!((known(&knowledge), knowledge.gave_up()), (None, true));
+        let knowledge = learned(1700);
+        let mut number = 0;
+        while !knowledge.gave_up() {
+            number += 1;
+            assert!(number < 1_000);
+            assert_eq!(known(&knowledge), Some(number - 1));
+            knowledge.add(knowledge.era(), [somebody()]);
+        }
+        assert_eq!(known(&knowledge), None);
         let mut too_large = Memory::default();
-        (0..7).for_each(|_| too_large.add(somebody()));
-        knowledge.learn(era, too_large);
+        (0..number).for_each(|_| too_large.add(&somebody()));
+        knowledge.learn(Instant::now(), too_large);
         assert_eq!((known(&knowledge), knowledge.gave_up()), (None, true));
-        knowledge.learn(era, Memory::default());
+        knowledge.learn(Instant::now(), Memory::default());
         assert_eq!((known(&knowledge), knowledge.gave_up()), (Some(0), false));
     }
 }

@@ -5,43 +5,76 @@
 mod batch;
 mod connection;
 mod create;
+mod date;
 mod fetch;
 mod follow;
+mod held;
 mod knowledge;
 mod row;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use connection::PoolError;
 pub use create::{Created, NewPerson};
+use futures_util::future::{Either, select};
 use prometheus::Histogram;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::memory::{Memory, Record};
+use crate::memory::{Memory, Record, Search, Step};
 use batch::Batcher;
 use connection::Connections;
-use create::Creates;
+use create::{Creates, Storing};
 use fetch::Fetches;
 use follow::Follower;
+use held::Held;
 use knowledge::Knowledge;
 use row::{columns, record};
 
+/// Reads the whole table. Most people are sorted out by all of their texts at once, which takes a fraction of the time;
+/// characters of one byte need nothing more than to be lowered.
 const SEARCH: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM users WHERE strpos(fold(nickname), fold($1)) > 0 OR strpos(fold(fullname), fold($1)) > 0 \
-    OR EXISTS (SELECT FROM unnest(stack) AS element WHERE strpos(fold(element), fold($1)) > 0) LIMIT 50"
+    " FROM users, LATERAL ( \
+        SELECT concat_ws(E'\\n', nickname, fullname, array_to_string(stack, E'\\n')) AS texts OFFSET 0) AS joined \
+    WHERE CASE WHEN strpos( \
+            CASE WHEN octet_length(texts) = char_length(texts) THEN lower(texts COLLATE \"C\") ELSE fold(texts) END, \
+            (SELECT fold($1))) > 0 \
+        THEN strpos(fold(nickname), fold($1)) > 0 OR strpos(fold(fullname), fold($1)) > 0 \
+            OR EXISTS (SELECT FROM unnest(stack) AS element WHERE strpos(fold(element), fold($1)) > 0) \
+        END LIMIT 50"
 );
+
+const COUNT: &str = "SELECT count(*) FROM users";
+
+/// Settings of a session that finds people by their ids.
+const BY_INDEX: &str = "-c enable_seqscan=off";
+
+/// Settings of a session that reads the table.
+const WHOLE_TABLE: &str = "";
+
+/// Connections for nicknames that another client holds.
+const PATIENT: u16 = 4;
+
+/// A look at the table that takes longer has much to read; what can be told without it, is.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long everybody waits for a memory that is read or catches up, before the whole table is read for one request.
+const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// Everything stored.
 pub struct Store {
     creates: Batcher<NewPerson, Created>,
     fetches: Batcher<Uuid, Option<Record>>,
-    reads: Connections,
+    quick: Connections,
+    slow: Connections,
+    counts: Connections,
     knowledge: Arc<Knowledge>,
     follower: Follower,
     patience: Duration,
@@ -55,18 +88,31 @@ impl Store {
     ///
     /// For a pool that cannot be built from the configuration.
     pub fn open(config: &Config, groups: Histogram) -> Result<Self, PoolError> {
-        let reads = Connections::new(config, config.readers)?;
-        tokio::spawn(reads.clone().apply_schema());
+        let quick = Connections::new(config, config.readers, BY_INDEX)?;
+        let sibling = |size, settings| quick.sibling(config, size, settings);
+        tokio::spawn(sibling(1, follow::SETTINGS)?.apply_schema());
         let batch = usize::from(config.batch);
         let queue = config.queue as usize;
         let knowledge = Arc::new(Knowledge::new((config.memory as usize) << 20));
-        let creates = Creates { connections: reads.sibling(config.writers)?, knowledge: knowledge.clone(), groups };
+        let storing = |size, settings| {
+            let connections = sibling(size, settings)?;
+            Ok(Storing { connections, knowledge: knowledge.clone() })
+        };
+        let creates = Creates {
+            groups: storing(config.writers, create::GROUP_SETTINGS)?,
+            singles: storing(config.writers, create::SINGLE_SETTINGS)?,
+            held: Held::new(storing(PATIENT, held::SETTINGS)?, queue),
+            sizes: groups,
+        };
+        let slow = sibling(config.readers, WHOLE_TABLE)?;
         Ok(Self {
             creates: Batcher::start(creates, config.writers, batch, queue),
-            fetches: Batcher::start(Fetches(reads.clone()), config.readers, batch, queue),
-            follower: Follower::start(reads.clone(), knowledge.clone(), queue),
+            fetches: Batcher::start(Fetches(quick.clone()), config.readers, batch, queue),
+            follower: Follower::start(sibling(1, follow::SETTINGS)?, slow.clone(), knowledge.clone()),
             knowledge,
-            reads,
+            counts: sibling(1, WHOLE_TABLE)?,
+            quick,
+            slow,
             patience: config.patience,
         })
     }
@@ -75,7 +121,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], and then it is not known whether the person is stored.
+    /// [`Error::Unavailable`], and then it is not known whether the person is stored; [`Error::Overloaded`], and then the
+    /// person is not.
     pub async fn create(&self, person: NewPerson) -> Result<Created, Error> {
         self.in_time(self.creates.submit(person)).await
     }
@@ -84,21 +131,21 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] or [`Error::Internal`].
+    /// [`Error::Unavailable`], [`Error::Overloaded`] or [`Error::Internal`].
     pub async fn fetch(&self, id: Uuid) -> Result<Option<Record>, Error> {
-        let remembered = || self.knowledge.look_if_unchanged(|memory| memory.get(id).cloned());
+        let remembered = || self.knowledge.look_if_fresh(|memory| memory.get(id));
         let known = remembered();
         if let Some(Some(person)) = known {
             return Ok(Some(person));
         }
         self.in_time(async {
-            if known.is_some() {
-                self.follower.catch_up().await?;
+            if known.is_some()
+                && timeout(LOOK, self.follower.catch_up()).await.is_ok()
+                && let Some(known) = remembered()
+            {
+                return Ok(known);
             }
-            match remembered() {
-                Some(known) => Ok(known),
-                None => self.fetches.submit(id).await,
-            }
+            self.fetches.submit(id).await
         })
         .await
     }
@@ -115,20 +162,44 @@ impl Store {
             return Ok(Vec::new());
         }
         self.in_time(async {
-            // To wait for everyone to be read takes the database less than to read everyone for this one search.
-            if !self.knowledge.gave_up() {
-                self.follower.catch_up().await?;
+            if self.knowledge.gave_up() {
+                return self.search_table(term).await;
             }
-            match self.knowledge.look(|memory| memory.search(term).into_iter().cloned().collect()) {
-                Some(found) => Ok(found),
-                None => self.search_database(term).await,
+            let known = pin!(self.search_memory(term));
+            let read = pin!(async {
+                sleep(CATCH_UP).await;
+                self.search_table(term).await
+            });
+            match select(known, read).await {
+                Either::Left((Some(found), _)) => Ok(found),
+                Either::Left((None, read)) => read.await,
+                Either::Right((Ok(found), _)) => Ok(found),
+                Either::Right((Err(error), known)) => known.await.ok_or(error),
             }
         })
         .await
     }
 
-    async fn search_database(&self, term: &str) -> Result<Vec<Record>, Error> {
-        let rows = self.reads.query(SEARCH, &[&term]).await?;
+    /// `None` where people are too many to remember.
+    async fn search_memory(&self, term: &str) -> Option<Vec<Record>> {
+        loop {
+            self.follower.catch_up().await;
+            if self.knowledge.gave_up() {
+                return None;
+            }
+            let edition = self.knowledge.edition();
+            let mut search = Search::new(term);
+            while let Some(step) = self.knowledge.advance(edition, &mut search) {
+                match step {
+                    Step::Done => return Some(search.found()),
+                    Step::More => yield_now().await,
+                }
+            }
+        }
+    }
+
+    async fn search_table(&self, term: &str) -> Result<Vec<Record>, Error> {
+        let rows = self.slow.query(SEARCH, &[&term]).await?;
         rows.iter().map(|row| record(row, 0)).collect()
     }
 
@@ -138,8 +209,18 @@ impl Store {
     ///
     /// [`Error::Unavailable`] or [`Error::Internal`].
     pub async fn count(&self) -> Result<i64, Error> {
-        let rows = self.in_time(self.reads.query("SELECT count(*) FROM users", &[])).await?;
-        rows.first().and_then(|row| row.try_get(0).ok()).ok_or(Error::Internal)
+        self.in_time(async {
+            let remembered = || self.knowledge.look_if_fresh(Memory::len);
+            if remembered().is_some()
+                && timeout(CATCH_UP, self.follower.catch_up()).await.is_ok()
+                && let Some(people) = remembered()
+            {
+                return i64::try_from(people).map_err(|_| Error::Internal);
+            }
+            let rows = self.counts.query(COUNT, &[]).await?;
+            rows.first().and_then(|row| row.try_get(0).ok()).ok_or(Error::Internal)
+        })
+        .await
     }
 
     /// How many people are remembered; 0 while the database answers instead.
@@ -154,7 +235,7 @@ impl Store {
     /// [`Error::Unavailable`].
     pub async fn ready(&self) -> Result<(), Error> {
         const PATIENCE: Duration = Duration::from_secs(1);
-        match timeout(PATIENCE, self.reads.query("SELECT 1", &[])).await {
+        match timeout(PATIENCE, self.quick.query("SELECT 1", &[])).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Error::Unavailable),
         }

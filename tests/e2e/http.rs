@@ -45,6 +45,11 @@ pub fn send_unix(path: &Path, request: &[u8]) -> Option<Answer> {
 fn exchange(mut stream: impl Read + Write, request: &[u8]) -> Option<Answer> {
     // A server that has heard enough may close before it has read all.
     let _ = stream.write_all(request);
+    read_answer(stream)
+}
+
+/// What the other side says until it ends its own. `None` if that is no answer.
+pub fn read_answer(mut stream: impl Read) -> Option<Answer> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).unwrap();

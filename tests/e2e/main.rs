@@ -6,6 +6,8 @@ mod create;
 mod faults;
 mod hard;
 mod http;
+mod others;
 mod paths;
 mod search;
+mod sizes;
 mod stack;

@@ -1,8 +1,12 @@
 //! Paths, methods, bodies and health.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::http::{get, json_request, post, request, send, send_unix};
+use crate::http::{get, json_request, post, read_answer, request, send, send_unix};
 use crate::stack::Stack;
 
 const SOMEBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -153,6 +157,101 @@ fn a_body_must_say_that_it_is_json() {
         assert_eq!(with_type(&format!("Content-Type: {bad}\r\n")), 415, "{bad}");
     }
     assert_eq!(with_type(""), 415);
+}
+
+/// An instance's parser refuses them without a word.
+#[test]
+fn a_control_character_in_a_header_that_matters_is_a_problem() {
+    let stack = Stack::shared();
+    let controls = (0x01..0x20u8).chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte));
+    for byte in controls {
+        for header in ["Content-Type: application/json", "Content-Type: application/json\r\nContent-Encoding: identity"]
+        {
+            let head =
+                [b"POST /users HTTP/1.1\r\nHost: test\r\nConnection: close\r\n", header.as_bytes(), &[byte]].concat();
+            let request = [&head[..], b"x\r\nContent-Length: 2\r\n\r\n{}"].concat();
+            let answer = send(stack.address(), &request).unwrap();
+            assert_eq!(answer.status, 415, "{byte:#x}: {answer:?}");
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{byte:#x}");
+        }
+        let search = [b"GET /users?q=a HTTP/1.0\r\nContent-Type: ", &[byte][..], b"\r\n\r\n"].concat();
+        assert_eq!(send(stack.address(), &search).unwrap().status, 200, "{byte:#x}");
+    }
+}
+
+#[test]
+fn a_coded_body_is_415() {
+    let stack = Stack::shared();
+    let with_coding = |coding: &str| {
+        let head = "POST /users HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json";
+        let request = format!("{head}\r\nContent-Encoding:{coding}\r\nContent-Length: 2\r\n\r\n{{}}");
+        let through_nginx = send(stack.address(), request.as_bytes()).unwrap();
+        let direct = send_unix(&stack.socket("api1"), request.as_bytes()).unwrap();
+        assert_eq!((through_nginx.status, &through_nginx.body), (direct.status, &direct.body), "{coding}");
+        through_nginx
+    };
+    for coding in [" gzip", " GZIP", " br", " identity, gzip", " gzip,identity", " x", "deflate"] {
+        let answer = with_coding(coding);
+        assert_eq!((answer.status, answer.header("accept-encoding")), (415, Some("identity")), "{coding}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{coding}");
+    }
+    for coding in ["", " ", " identity", " Identity", " identity,identity", " ,"] {
+        assert_eq!(with_coding(coding).status, 422, "{coding}");
+    }
+}
+
+#[test]
+fn who_ends_their_side_behind_a_request_is_answered() {
+    let stack = Stack::shared();
+    let body = |nickname: &str| format!(r#"{{"nickname":"{nickname}","fullname":"f","dob":"2000-01-01"}}"#);
+    let create = |nickname: &str| json_request("/users", body(nickname).as_bytes());
+    let location = post(stack.address(), "/users", body("before")).header("location").unwrap().to_owned();
+    let through_nginx = |request: &[u8]| {
+        let mut stream = TcpStream::connect(stack.address()).unwrap();
+        stream.write_all(request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        read_answer(stream).map(|answer| answer.status)
+    };
+    let direct = |request: &[u8]| {
+        let mut stream = UnixStream::connect(stack.socket("api1")).unwrap();
+        stream.write_all(request).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        read_answer(stream).map(|answer| answer.status)
+    };
+    for (request, status) in [
+        (request("GET", "/users-count"), 200),
+        (request("GET", "/users?q=before"), 200),
+        (request("GET", &location), 200),
+        (request("GET", "/users/nobody"), 404),
+        (request("GET", "/users"), 400),
+        (request("PUT", "/users"), 405),
+        (request("HEAD", "/users-count"), 200),
+        (create("before"), 422),
+    ] {
+        let shown = String::from_utf8(request.clone()).unwrap();
+        for request in [request, shown.replace("Connection: close\r\n", "").into_bytes()] {
+            assert_eq!(through_nginx(&request), Some(status), "{shown}");
+            assert_eq!(direct(&request), Some(status), "direct: {shown}");
+        }
+    }
+    assert_eq!((through_nginx(&create("half")), direct(&create("the other half"))), (Some(201), Some(201)));
+    assert_eq!(through_nginx(&request("GET", "/health")), Some(200));
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let stack = Stack::shared();
+    let padding = "x".repeat(8000);
+    let body = format!(r#"{{"nickname":"byte by byte","fullname":"f","dob":"2000-01-01","padding":"{padding}"}}"#);
+    let mut stream = UnixStream::connect(stack.socket("api1")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    for byte in json_request("/users", body.as_bytes()) {
+        stream.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(read_answer(stream).unwrap().status, 201);
 }
 
 #[test]

@@ -98,10 +98,15 @@ impl Stack {
 
     /// Starts one more instance with settings of its own, and waits until it takes connections.
     pub fn another_instance(&self, name: &str, settings: &[&str]) -> Instance {
+        self.another_instance_at(name, self.database_parameters(), settings)
+    }
+
+    /// The same with a connection string of its own.
+    pub fn another_instance_at(&self, name: &str, database: &str, settings: &[&str]) -> Instance {
         let socket = self.socket(name);
         let mut command = Command::new(self.program());
         command.arg("--listen").arg(format!("unix:{}", socket.display()));
-        command.args(["--database", self.database_parameters()]).args(settings);
+        command.args(["--database", database]).args(settings);
         let instance = Instance { socket, process: command.spawn().unwrap() };
         let listens = || UnixStream::connect(&instance.socket).is_ok();
         assert!(process::wait_until(Duration::from_secs(10), listens), "{name} does not listen");
@@ -121,6 +126,13 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// The most memory that its process has had at a time, in MiB.
+    pub fn peak_memory_mib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn end(&mut self) -> ExitStatus {
         if let Some(status) = self.process.try_wait().unwrap() {

@@ -12,6 +12,7 @@ use crate::commands::check;
 use crate::commands::experiment;
 use crate::commands::fight;
 use crate::commands::fill;
+use crate::commands::league;
 use crate::commands::payloads;
 use crate::commands::stack;
 use crate::commands::stress;
@@ -31,7 +32,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Fight a whole bout: stack, load test, verdict, report
-    Fight(fight::FightArgs),
+    Fight(Box<fight::FightArgs>),
+    /// Have several entries of the contest fight in turns, and rank them
+    League(Box<league::LeagueArgs>),
     /// Check formatting and lints, and run every test
     Test(check::Args),
     /// Start the stack: PostgreSQL, two instances, nginx, each held to its limits
@@ -84,6 +87,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Fight(arguments) => fight::run(&arguments),
+        Command::League(arguments) => league::run(&arguments),
         Command::Test(arguments) => check::run(&arguments),
         Command::Up(arguments) => stack::up(&arguments),
         Command::Down(arguments) => stack::down(&arguments),

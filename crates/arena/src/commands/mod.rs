@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod fight;
 pub mod fill;
 mod flushes;
+pub mod league;
 pub mod payloads;
 pub mod stack;
 pub mod stress;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::exit::{self, Exit};
 use crate::record::run::Limit;
+use crate::stack::budget::Budget;
 use crate::stack::compose::SERVICES;
 use crate::stack::lab::{self, Lab};
 use crate::stack::prerequisites::Install;
@@ -23,6 +24,9 @@ pub struct UpArgs {
     /// Do not hold the services to the limits of docker-compose.yml.
     #[arg(long)]
     no_limits: bool,
+    /// CPUs and memory that all services may use together; `up` only says where they may use more.
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    budget: Budget,
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
@@ -91,6 +95,9 @@ pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
         terminal::print("\n")?;
     }
     print_status(&workspace, which, &running)?;
+    if let Some((outcome, reason)) = running.budget_fault(&arguments.budget) {
+        terminal::print(&format!("\nBudget    {outcome}: {reason}\n"))?;
+    }
     if started {
         let (url, flags) = (&running.url, which.flags());
         terminal::print(&format!("\nTry   curl -i '{url}/users?q=a'\nEnd   cargo arena down{flags}\n"))?;

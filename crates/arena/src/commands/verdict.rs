@@ -45,6 +45,33 @@ pub fn of_bout(bout: &Bout) -> Judged {
     Judged::new(Verdict { unchecked, ..verdict }, Some(bout.people))
 }
 
+/// What speaks for and against a bout of an entry, whose database is out of reach.
+#[derive(Debug)]
+pub struct EntryBout<'a> {
+    /// Outcome by kind of request.
+    pub requests: &'a [Requests],
+    /// What went wrong outside of requests.
+    pub errors: &'a BTreeMap<String, u64>,
+    /// The score and the count that it comes from, where the API told it.
+    pub counted: Option<(People, Census)>,
+    /// Whether it was asked.
+    pub is_counted: bool,
+    /// Searches after the load, where it is known whom they must find.
+    pub survey: Option<&'a Survey>,
+    /// What became of services that did not survive, one sentence each, and what else went wrong around the load.
+    pub fates: Vec<String>,
+    /// How hard Gatling had it, where its schedule is known.
+    pub strain: Option<(Strain, Vec<String>)>,
+}
+
+/// The verdict over a bout of an entry.
+pub fn of_entry(bout: &EntryBout) -> Judged {
+    let strain = bout.strain.clone().unwrap_or((Strain::None, Vec::new()));
+    let verdict = weigh(strain, entry_faults(bout), false);
+    let people = bout.counted.map(|(people, _)| people);
+    Judged::new(Verdict { unchecked: entry_unchecked(bout), ..verdict }, people)
+}
+
 /// What speaks for and against a run of the driver.
 #[derive(Debug)]
 pub struct Drive<'a> {
@@ -64,6 +91,8 @@ pub struct Drive<'a> {
     pub durability: Option<&'a Durability>,
     /// Whether the user knows that they need not be.
     pub volatile: bool,
+    /// Whether it is known what each service may use.
+    pub is_limited: bool,
 }
 
 /// The verdict over a run of the driver: first over the driver, then over the server.
@@ -77,7 +106,7 @@ pub fn of_driven(drive: &Drive) -> Judged {
 pub fn exit(outcome: Outcome) -> Exit {
     match outcome {
         Outcome::Clean | Outcome::Suspect => Exit::Good,
-        Outcome::Failed => Exit::Failed,
+        Outcome::Failed | Outcome::OverBudget | Outcome::NoBudget => Exit::Failed,
         Outcome::Invalid => Exit::Invalid,
     }
 }
@@ -100,18 +129,26 @@ fn weigh((strain, signs): (Strain, Vec<String>), faults: Vec<String>, stopped: b
 
 fn bout_faults(bout: &Bout) -> Vec<String> {
     let Bout { requests, people, .. } = bout;
+    let mut faults = request_faults(requests, bout.errors);
+    faults.extend(score_faults(requests, people, &bout.census));
+    faults.extend(bout.wrong.iter().map(|(wrong, count)| format!("the table holds somebody {wrong}, {count} times")));
+    faults.extend(survey_faults(bout.survey));
+    faults.extend(durability_faults(bout.durability, bout.volatile));
+    faults
+}
+
+fn entry_faults(bout: &EntryBout) -> Vec<String> {
+    let mut faults = request_faults(bout.requests, bout.errors);
+    if let Some((people, census)) = &bout.counted {
+        faults.extend(score_faults(bout.requests, people, census));
+    }
+    faults.extend(bout.survey.into_iter().flat_map(survey_faults));
+    faults.extend(bout.fates.iter().cloned());
+    faults
+}
+
+fn score_faults(requests: &[Requests], people: &People, census: &Census) -> Vec<String> {
     let mut faults = Vec::new();
-    for requests in *requests {
-        for (reason, count) in &requests.failures {
-            faults.push(format!("{} of {} {} requests failed: {reason}", count, requests.count, requests.kind));
-        }
-    }
-    for (error, count) in bout.errors {
-        faults.push(format!("{count} times: {error}"));
-    }
-    if requests.iter().all(|requests| requests.count == 0) {
-        faults.push("no request was sent".into());
-    }
     let create = requests.iter().find(|requests| requests.kind == "create");
     match create {
         None if people.stored > 0 => faults.push(
@@ -121,10 +158,23 @@ fn bout_faults(bout: &Bout) -> Vec<String> {
     }
     let unknown = create.map_or(0, Requests::failed);
     faults.extend(acknowledgement_faults(people, unknown));
-    faults.extend((unknown == 0).then(|| bout.census.faults()).into_iter().flatten());
-    faults.extend(bout.wrong.iter().map(|(wrong, count)| format!("the table holds somebody {wrong}, {count} times")));
-    faults.extend(survey_faults(bout.survey));
-    faults.extend(durability_faults(bout.durability, bout.volatile));
+    faults.extend((unknown == 0).then(|| census.faults()).into_iter().flatten());
+    faults
+}
+
+fn request_faults(requests: &[Requests], errors: &BTreeMap<String, u64>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for requests in requests {
+        for (reason, count) in &requests.failures {
+            faults.push(format!("{} of {} {} requests failed: {reason}", count, requests.count, requests.kind));
+        }
+    }
+    for (error, count) in errors {
+        faults.push(format!("{count} times: {error}"));
+    }
+    if requests.iter().all(|requests| requests.count == 0) {
+        faults.push("no request was sent".into());
+    }
     faults
 }
 
@@ -166,6 +216,21 @@ fn bout_unchecked(bout: &Bout) -> Vec<String> {
     unchecked
 }
 
+fn entry_unchecked(bout: &EntryBout) -> Vec<String> {
+    let mut unchecked = vec!["whether a 201 is on disk: the entry's database is out of reach".to_owned()];
+    if !bout.is_counted {
+        unchecked.push("how many people are stored: they were not counted".to_owned());
+    }
+    match bout.survey {
+        Some(survey) => unchecked.extend(unasked(survey)),
+        None => unchecked.push("searches after the load: it is not known who was answered with 201".to_owned()),
+    }
+    if bout.strain.is_none() {
+        unchecked.push("whether Gatling kept its schedule, which is not known of this simulation".to_owned());
+    }
+    unchecked
+}
+
 fn drive_unchecked(drive: &Drive) -> Vec<String> {
     let mut unchecked = Vec::new();
     if drive.strangers.is_none() {
@@ -177,6 +242,9 @@ fn drive_unchecked(drive: &Drive) -> Vec<String> {
     match drive.durability {
         Some(durability) => unchecked.extend(overlooked(durability, drive.volatile)),
         None => unchecked.push("whether a 201 is on disk: the database is out of reach".to_owned()),
+    }
+    if !drive.is_limited {
+        unchecked.push("whether the services keep to the budget: not of each is it known what it may use".to_owned());
     }
     unchecked.extend(drive.survey.and_then(unasked));
     unchecked
@@ -376,6 +444,7 @@ mod tests {
             survey: None,
             durability: None,
             volatile: false,
+            is_limited: true,
         })
     }
 

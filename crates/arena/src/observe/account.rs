@@ -9,10 +9,15 @@ const SHORTEST_ENTRY: Duration = Duration::from_millis(250);
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the kernel says of one service at one moment; `None` where it does not tell.
+/// Bytes that the kernel's peak may leave open, or a tenth of it if that is more, and still be one: its own memory and
+/// the page cache come and go by as much between two readings.
+const OPEN: u64 = 16 << 20;
+
+/// What the kernel says of one service at one moment; `None` where it does not tell. Counters begin when the service
+/// began, and go on over all its beginnings.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// CPU time since the service began.
+    /// CPU time.
     pub cpu: Duration,
     /// Scheduler periods in which the service wanted to run.
     pub periods: Option<u64>,
@@ -23,8 +28,18 @@ pub struct Reading {
     /// Anonymous and shared memory held now, in bytes. Page cache is left out: the kernel takes it back at will, and
     /// a database would seem to need whatever it is given.
     pub memory: Option<u64>,
-    /// Bytes written to block devices.
+    /// The most of it that was held at some time since the reading before, by the kernel's own peak: so much at least.
+    pub memory_peak: Option<u64>,
+    /// And so much at most.
+    pub memory_bound: Option<u64>,
+    /// Bytes written to block devices, by the account of a control group.
     pub disk_write: Option<u64>,
+    /// Bytes that the service's processes caused to be written to block devices.
+    pub process_write: Option<u64>,
+    /// How often the service has begun anew since it was first seen.
+    pub restarts: u64,
+    /// Whether none of its processes runs any more.
+    pub has_ended: bool,
 }
 
 impl Reading {
@@ -41,6 +56,8 @@ impl Reading {
             throttled: self.throttled.zip(later.throttled).map(|(this, later)| time(this, later)),
             memory: known(self.memory, later.memory),
             disk_write: known(self.disk_write, later.disk_write),
+            process_write: known(self.process_write, later.process_write),
+            ..*self
         }
     }
 }
@@ -50,17 +67,24 @@ impl Reading {
 pub struct Account {
     service: String,
     readings: Vec<(Duration, Reading)>,
+    is_missing: bool,
 }
 
 impl Account {
     /// Begins with the reading that was there when the observation began.
     pub fn open(service: String, first: Reading) -> Self {
-        Self { service, readings: vec![(Duration::ZERO, first)] }
+        Self { service, readings: vec![(Duration::ZERO, first)], is_missing: false }
     }
 
     /// Adds what was read when `passed` had gone since the observation began.
     pub fn add(&mut self, passed: Duration, reading: Reading) {
         self.readings.push((passed, reading));
+        self.is_missing = false;
+    }
+
+    /// Takes note that nothing of the service was there to be read.
+    pub fn miss(&mut self) {
+        self.is_missing = true;
     }
 
     /// When the last reading was taken.
@@ -73,14 +97,19 @@ impl Account {
     pub fn between(&self, from: Duration, to: Duration) -> (Cost, ServiceSeries) {
         let (first, last) = (self.at(from), self.at(to));
         let throttled = last.throttled.map(|time| time.saturating_sub(first.throttled.unwrap_or_default()));
+        let written = grown(last.disk_write, first.disk_write).filter(|bytes| *bytes > 0);
+        let (memory_peak_bytes, memory_peak_sampled) = self.memory_peak(from, to);
         let cost = Cost {
             service: self.service.clone(),
             cpu_seconds: last.cpu.saturating_sub(first.cpu).as_secs_f64(),
             periods: grown(last.periods, first.periods),
             throttled_periods: grown(last.throttled_periods, first.throttled_periods),
             throttled_seconds: throttled.map(|time| time.as_secs_f64()),
-            memory_peak_bytes: self.memory_peak(from, to),
-            disk_write_bytes: grown(last.disk_write, first.disk_write),
+            memory_peak_bytes,
+            memory_peak_sampled,
+            disk_write_bytes: written.or_else(|| grown(last.process_write, first.process_write)),
+            restarts: last.restarts.saturating_sub(first.restarts),
+            ended: last.has_ended || (self.is_missing && to >= self.end()),
         };
         (cost, self.series(from, to))
     }
@@ -100,10 +129,21 @@ impl Account {
         series
     }
 
-    fn memory_peak(&self, from: Duration, to: Duration) -> Option<u64> {
-        let within =
-            self.readings.iter().filter(|(passed, _)| (from..=to).contains(passed)).map(|(_, reading)| *reading);
-        within.chain([self.at(from), self.at(to)]).filter_map(|reading| reading.memory).max()
+    /// The most memory that was held at once, and whether that is only what was seen at the readings.
+    fn memory_peak(&self, from: Duration, to: Duration) -> (Option<u64>, bool) {
+        let within: Vec<&Reading> = self
+            .readings
+            .iter()
+            .filter(|(passed, _)| (from..=to).contains(passed))
+            .map(|(_, reading)| reading)
+            .collect();
+        let ends = [self.at(from).memory, self.at(to).memory];
+        let seen = within.iter().map(|reading| reading.memory_peak.max(reading.memory)).chain(ends);
+        let Some(most) = seen.flatten().max() else { return (None, false) };
+        let bound = within.iter().map(|reading| reading.memory_bound).collect::<Option<Vec<u64>>>();
+        let bound = bound.and_then(|bounds| bounds.into_iter().max());
+        let close = most + (most / 10).max(OPEN);
+        (Some(most), bound.is_none_or(|bound| bound > close))
     }
 
     /// The reading of a moment: before the first and after the last reading these two.
@@ -112,9 +152,8 @@ impl Account {
         let Some((until, later)) = self.readings.get(next) else {
             return self.readings.last().map(|(_, reading)| *reading).unwrap_or_default();
         };
-        let Some((since, earlier)) = next.checked_sub(1).and_then(|before| self.readings.get(before)) else {
-            return *later;
-        };
+        let before = next.checked_sub(1).filter(|_| *until > moment);
+        let Some((since, earlier)) = before.and_then(|before| self.readings.get(before)) else { return *later };
         earlier.towards(later, (moment - *since).as_secs_f64() / (*until - *since).as_secs_f64())
     }
 }
@@ -134,7 +173,7 @@ mod tests {
             throttled_periods: Some(throttled_periods),
             throttled: Some(Duration::from_millis(throttled_periods * 10)),
             memory: Some(memory),
-            disk_write: None,
+            ..Reading::default()
         }
     }
 
@@ -188,11 +227,34 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_falls_costs_nothing() {
-        let mut account = Account::open("api".into(), reading(5000, 7, 10));
-        account.add(MS(1000), reading(10, 0, 10));
-        let (cost, series) = account.between(Duration::ZERO, account.end());
-        assert_eq!(cost.cpu_seconds, 0.0);
-        assert_eq!(series.cpus, [0.0]);
+    fn what_became_of_the_service_is_told_of_the_time_that_was_asked_for() {
+        let mut account = Account::open("api".into(), reading(0, 0, 10));
+        account.add(MS(1000), Reading { restarts: 1, ..reading(100, 0, 10) });
+        account.add(MS(2000), Reading { restarts: 3, has_ended: true, ..reading(200, 0, 10) });
+        let told = |account: &Account, from, to| {
+            let cost = account.between(MS(from), MS(to)).0;
+            (cost.restarts, cost.ended)
+        };
+        assert_eq!(told(&account, 0, 900), (0, false));
+        assert_eq!(told(&account, 0, 1000), (1, false));
+        assert_eq!(told(&account, 1000, 2000), (2, true));
+        account.add(MS(3000), Reading { restarts: 4, ..reading(300, 0, 10) });
+        account.miss();
+        assert_eq!([told(&account, 0, 2900), told(&account, 0, 3000)], [(3, true), (4, true)]);
+    }
+
+    #[test]
+    fn a_peak_is_the_kernels_unless_that_leaves_too_much_open() {
+        let peak = |least: Option<u64>, most: Option<u64>| {
+            let mut account =
+                Account::open("db".into(), Reading { memory_peak: Some(1), memory_bound: Some(1), ..reading(0, 0, 1) });
+            account.add(MS(100), Reading { memory_peak: least, memory_bound: most, ..reading(0, 0, 100 << 20) });
+            let cost = account.between(Duration::ZERO, account.end()).0;
+            (cost.memory_peak_bytes.unwrap() >> 20, cost.memory_peak_sampled)
+        };
+        assert_eq!(peak(Some(400 << 20), Some(430 << 20)), (400, false));
+        assert_eq!(peak(Some(400 << 20), Some(450 << 20)), (400, true));
+        assert_eq!(peak(Some(100 << 20), Some(110 << 20)), (100, false));
+        assert_eq!(peak(None, None), (100, true));
     }
 }

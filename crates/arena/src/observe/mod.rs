@@ -5,6 +5,7 @@
 
 mod account;
 mod cgroup_usage;
+mod process_table;
 mod process_usage;
 mod roots;
 mod target;
@@ -23,10 +24,13 @@ pub use roots::Roots;
 use target::Source;
 pub use target::{Target, parse_named};
 
-/// Time between two samples.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two samples: what a service did between the last one and its end is not seen.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Samples services once a second on a thread of its own, from [`Observer::start`] until [`Observer::stop`].
+/// Every so many of them is a thorough one, which looks for whom it does not know yet.
+const THOROUGH: u32 = 10;
+
+/// Samples services ten times a second on a thread of its own, from [`Observer::start`] until [`Observer::stop`].
 pub struct Observer {
     limits: Vec<Limit>,
     began: Timestamp,
@@ -63,7 +67,7 @@ impl Observer {
         for (name, target) in targets {
             let mut source = target.resolve(roots).with_context(|| format!("cannot observe {name}"))?;
             let first =
-                source.read(roots).ok_or_else(|| anyhow!("cannot observe {name}: {target} gives no figures"))?;
+                source.read(roots, true).ok_or_else(|| anyhow!("cannot observe {name}: {target} gives no figures"))?;
             limits.push(source.limit(&name));
             observed.push(Observed { source, account: Account::open(name, first) });
         }
@@ -124,22 +128,25 @@ struct Observed {
 
 fn sample(roots: &Roots, mut observed: Vec<Observed>, start: Instant, stopped: &Receiver<()>) -> Vec<Account> {
     let mut due = start + INTERVAL;
-    loop {
+    for sample in 1_u32.. {
         let wait = due.saturating_duration_since(Instant::now());
         let running = stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+        let thorough = !running || sample.is_multiple_of(THOROUGH);
         for Observed { source, account } in &mut observed {
-            if let Some(reading) = source.read(roots) {
-                account.add(start.elapsed(), reading);
+            match source.read(roots, thorough) {
+                Some(reading) => account.add(start.elapsed(), reading),
+                None => account.miss(),
             }
         }
         if !running {
-            return observed.into_iter().map(|service| service.account).collect();
+            break;
         }
         let now = Instant::now();
         while due <= now {
             due += INTERVAL;
         }
     }
+    observed.into_iter().map(|service| service.account).collect()
 }
 
 #[cfg(test)]

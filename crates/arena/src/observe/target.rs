@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::account::Reading;
-use super::cgroup_usage::{self, Groups};
+use super::cgroup_usage::{self, Group, Groups};
 use super::process_usage::Tree;
 use super::roots::Roots;
 use crate::record::run::Limit;
@@ -39,9 +39,9 @@ impl Target {
     /// Finds where the kernel keeps the target's accounts.
     pub(super) fn resolve(&self, roots: &Roots) -> anyhow::Result<Source> {
         match self {
-            Self::Cgroup(name) => Ok(Source::Groups(Groups::named(roots, name)?)),
-            Self::Process(pid) => Ok(Source::Tree(Tree::new(roots, *pid)?)),
-            Self::Container(name) => container(roots, main_process(name)?),
+            Self::Cgroup(name) => Ok(Source::Group(Box::new(Group::new(Groups::named(roots, name)?)))),
+            Self::Process(pid) => Ok(Source::Tree(Box::new(Tree::new(roots, *pid)?))),
+            Self::Container(name) => container(roots, name, main_process(name)?),
         }
     }
 }
@@ -71,23 +71,31 @@ pub fn parse_named(text: &str) -> Result<(String, Target), String> {
 /// Where readings come from.
 #[derive(Debug)]
 pub(super) enum Source {
-    Groups(Groups),
-    Tree(Tree),
+    Group(Box<Group>),
+    /// A container's group may have another name once the engine has started it anew.
+    Container(String, Box<Group>),
+    Tree(Box<Tree>),
 }
 
 impl Source {
-    /// What the kernel says now; `None` once the target is gone.
-    pub fn read(&mut self, roots: &Roots) -> Option<Reading> {
+    /// What the kernel says now; `None` while the target is gone. Only a `thorough` reading finds what takes more than a
+    /// few files: the processes of a group, who has joined a tree, and where a container is that was not there.
+    pub fn read(&mut self, roots: &Roots, thorough: bool) -> Option<Reading> {
         match self {
-            Self::Groups(groups) => groups.read(),
-            Self::Tree(tree) => tree.read(roots),
+            Self::Group(group) => group.read(roots, thorough),
+            Self::Container(name, group) => group.read(roots, thorough).or_else(|| {
+                let pid = thorough.then(|| main_process(name).ok()).flatten()?;
+                group.move_to(cgroup_usage::of_process(roots, pid).ok()??);
+                group.read(roots, thorough)
+            }),
+            Self::Tree(tree) => tree.read(roots, thorough),
         }
     }
 
     /// What the target may use.
     pub fn limit(&self, service: &str) -> Limit {
         let (cpus, memory_bytes) = match self {
-            Self::Groups(groups) => groups.limits(),
+            Self::Group(group) | Self::Container(_, group) => group.limits(),
             Self::Tree(_) => (None, None),
         };
         Limit { service: service.to_owned(), cpus, memory_bytes }
@@ -95,10 +103,10 @@ impl Source {
 }
 
 /// A container is its control group, or its processes where the engine made no group that this machine shows.
-pub(super) fn container(roots: &Roots, pid: u32) -> anyhow::Result<Source> {
+pub(super) fn container(roots: &Roots, name: &str, pid: u32) -> anyhow::Result<Source> {
     match cgroup_usage::of_process(roots, pid)? {
-        Some(groups) => Ok(Source::Groups(groups)),
-        None => Ok(Source::Tree(Tree::new(roots, pid)?)),
+        Some(groups) => Ok(Source::Container(name.to_owned(), Box::new(Group::new(groups)))),
+        None => Ok(Source::Tree(Box::new(Tree::new(roots, pid)?))),
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Drop for Scratch {
 }
 
 fn read(roots: &Roots, target: &Target) -> Option<Reading> {
-    target.resolve(roots).unwrap().read(roots)
+    target.resolve(roots).unwrap().read(roots, true)
 }
 
 fn v1(scratch: &Scratch, group: &str) {
@@ -62,7 +62,12 @@ const V1_READING: Reading = Reading {
     throttled_periods: Some(7),
     throttled: Some(Duration::from_millis(350)),
     memory: Some(12288),
+    memory_peak: None,
+    memory_bound: None,
     disk_write: Some(711),
+    process_write: None,
+    restarts: 0,
+    has_ended: false,
 };
 
 fn v2(scratch: &Scratch, group: &str) {
@@ -86,7 +91,12 @@ const V2_READING: Reading = Reading {
     throttled_periods: Some(3),
     throttled: Some(Duration::from_millis(40)),
     memory: Some(5120),
+    memory_peak: None,
+    memory_bound: None,
     disk_write: Some(330),
+    process_write: None,
+    restarts: 0,
+    has_ended: false,
 };
 
 #[test]
@@ -170,7 +180,7 @@ fn a_container_without_a_group_of_its_own_is_its_processes() {
 }
 
 fn container_reading(scratch: &Scratch) -> Option<Reading> {
-    target::container(&scratch.roots(), 42).unwrap().read(&scratch.roots())
+    target::container(&scratch.roots(), "box", 42).unwrap().read(&scratch.roots(), true)
 }
 
 /// Writes the files of a process that used `ticks` of CPU time and whose name tries to confuse.
@@ -195,24 +205,134 @@ fn a_process_counts_with_all_its_descendants() {
     process(&scratch, 12, 11, 50, 7);
     process(&scratch, 13, 1, 5000, 7);
     let mut source = Target::Process(10).resolve(&roots).unwrap();
-    let reading = source.read(&roots).unwrap();
+    let reading = source.read(&roots, true).unwrap();
     assert_eq!(reading.cpu, Duration::from_secs(2));
     assert_eq!(reading.memory, Some(3 * 4096 + 2048));
-    assert_eq!(reading.disk_write, Some(3 * 512));
+    assert_eq!((reading.disk_write, reading.process_write), (None, Some(3 * 512)));
     assert_eq!((reading.periods, reading.throttled), (None, None));
 
     // 11 dies unseen by its parent, 12 becomes an orphan, and a stranger is given the number 11.
     process(&scratch, 11, 1, 9000, 99);
     process(&scratch, 12, 1, 80, 7);
-    let reading = source.read(&roots).unwrap();
-    assert_eq!(reading.cpu, Duration::from_secs(2), "what a dead process used is not taken back");
+    let reading = source.read(&roots, true).unwrap();
+    assert_eq!(reading.cpu, Duration::from_millis(2300), "what a dead process used is not taken back");
     process(&scratch, 12, 1, 180, 7);
-    assert_eq!(source.read(&roots).unwrap().cpu, Duration::from_secs(3));
+    assert_eq!(source.read(&roots, false).unwrap().cpu, Duration::from_millis(3300));
 
     for pid in [10, 12] {
         fs::remove_dir_all(roots.proc.join(pid.to_string())).unwrap();
     }
-    assert_eq!(source.read(&roots), None);
+    assert_eq!(source.read(&roots, true), None);
+}
+
+/// Writes the command line of a process and the directory that it works in.
+fn runs(scratch: &Scratch, pid: u32, command: &str, directory: &str) {
+    scratch.write(&format!("proc/{pid}/cmdline"), command);
+    std::os::unix::fs::symlink(directory, scratch.0.join(format!("proc/{pid}/cwd"))).unwrap();
+}
+
+#[test]
+fn a_process_that_ends_is_followed_by_the_next_of_its_kind() {
+    let scratch = Scratch::new("successor");
+    let roots = scratch.roots();
+    process(&scratch, 10, 1, 100, 5);
+    runs(&scratch, 10, "peleja", "/data/api1");
+    process(&scratch, 20, 1, 9000, 6);
+    runs(&scratch, 20, "peleja", "/data/api1");
+    let mut source = Target::Process(10).resolve(&roots).unwrap();
+    assert_eq!(source.read(&roots, true).unwrap().cpu, Duration::from_secs(1));
+
+    fs::remove_dir_all(roots.proc.join("10")).unwrap();
+    process(&scratch, 30, 1, 7000, 8);
+    runs(&scratch, 30, "peleja", "/data/api2");
+    assert_eq!(source.read(&roots, true), None, "neither who was there before nor who works elsewhere");
+
+    process(&scratch, 10, 1, 50, 9);
+    runs(&scratch, 10, "peleja", "/data/api1");
+    assert_eq!(source.read(&roots, false), None, "a quick look finds nobody new");
+    let reading = source.read(&roots, true).unwrap();
+    assert_eq!((reading.cpu, reading.restarts), (Duration::from_millis(1500), 1));
+}
+
+#[test]
+fn a_dead_process_that_nobody_waited_for_has_ended_and_keeps_its_figures() {
+    let scratch = Scratch::new("zombie");
+    let roots = scratch.roots();
+    process(&scratch, 10, 1, 100, 5);
+    let mut source = Target::Process(10).resolve(&roots).unwrap();
+    assert!(!source.read(&roots, true).unwrap().has_ended);
+    process(&scratch, 10, 1, 150, 5);
+    let stat = fs::read_to_string(roots.proc.join("10/stat")).unwrap();
+    scratch.write("proc/10/stat", &stat.replace(") S ", ") Z "));
+    let reading = source.read(&roots, true).unwrap();
+    assert_eq!((reading.cpu, reading.has_ended), (Duration::from_millis(1500), true));
+}
+
+#[test]
+fn a_group_whose_processes_all_give_way_to_others_has_begun_anew() {
+    let scratch = Scratch::new("population");
+    let roots = scratch.roots();
+    v2(&scratch, "app");
+    let mut source = Target::Cgroup("app".into()).resolve(&roots).unwrap();
+    let mut seen = |pids: &[u32]| {
+        scratch.write("cgroup/app/cgroup.procs", &pids.iter().map(|pid| format!("{pid}\n")).collect::<String>());
+        let reading = source.read(&roots, true).unwrap();
+        (reading.restarts, reading.has_ended)
+    };
+    for pid in [10, 11, 12] {
+        process(&scratch, pid, 1, 100, 5);
+    }
+    assert_eq!(seen(&[]), (0, false));
+    assert_eq!(seen(&[10]), (0, false));
+    assert_eq!(seen(&[10, 11]), (0, false));
+    assert_eq!(seen(&[11]), (0, false), "a part goes on");
+    assert_eq!(seen(&[]), (0, true));
+    assert_eq!(seen(&[12]), (1, false));
+    process(&scratch, 12, 1, 100, 99);
+    assert_eq!(seen(&[12]), (2, false), "another process of the same number");
+}
+
+#[test]
+fn counters_that_fall_are_a_new_beginning() {
+    let scratch = Scratch::new("fallen");
+    let roots = scratch.roots();
+    v2(&scratch, "app");
+    let mut source = Target::Cgroup("app".into()).resolve(&roots).unwrap();
+    source.read(&roots, true).unwrap();
+    scratch.write("cgroup/app/cpu.stat", "usage_usec 500000\nnr_periods 4\nnr_throttled 1\nthrottled_usec 10000\n");
+    scratch.write("cgroup/app/io.stat", "254:0 rbytes=9 wbytes=70 rios=1 wios=2\n");
+    let reading = source.read(&roots, true).unwrap();
+    assert_eq!(reading.cpu, V2_READING.cpu + Duration::from_millis(500));
+    assert_eq!((reading.periods, reading.throttled_periods), (Some(14), Some(4)));
+    assert_eq!((reading.throttled, reading.disk_write), (Some(Duration::from_millis(50)), Some(400)));
+}
+
+#[test]
+fn writes_that_a_group_does_not_account_for_are_those_of_its_processes() {
+    let scratch = Scratch::new("writes");
+    let roots = scratch.roots();
+    v1(&scratch, "db");
+    process(&scratch, 10, 1, 100, 5);
+    process(&scratch, 11, 10, 100, 6);
+    scratch.write("cgroup/cpuacct/db/cgroup.procs", "10\n");
+    scratch.write("cgroup/cpuacct/db/session/cgroup.procs", "11\n");
+    let group_file = "cgroup/blkio/db/blkio.throttle.io_service_bytes_recursive";
+    let written = |before: &str, after: &str| {
+        scratch.write(group_file, before);
+        scratch.write("proc/10/io", "write_bytes: 512\n");
+        let mut source = Target::Cgroup("db".into()).resolve(&roots).unwrap();
+        let mut account = Account::open("db".into(), source.read(&roots, true).unwrap());
+        scratch.write(group_file, after);
+        scratch.write("proc/10/io", "write_bytes: 1512\n");
+        account.add(Duration::from_secs(1), source.read(&roots, true).unwrap());
+        account.between(Duration::ZERO, account.end()).0.disk_write_bytes
+    };
+    assert_eq!(written("254:0 Write 700\nTotal 700\n", "254:0 Write 900\nTotal 900\n"), Some(200));
+    assert_eq!(written("Total 0\n", "Total 0\n"), Some(1000), "a kernel that throttles no device");
+    assert_eq!(written("254:0 Write 700\nTotal 700\n", "254:0 Write 700\nTotal 700\n"), Some(1000));
+    fs::remove_file(scratch.0.join("cgroup/cpuacct/db/session/cgroup.procs")).unwrap();
+    fs::remove_file(scratch.0.join("cgroup/cpuacct/db/cgroup.procs")).unwrap();
+    assert_eq!(written("Total 0\n", "Total 0\n"), None, "nobody tells");
 }
 
 /// Burns CPU in a shell until it is killed.
@@ -238,8 +358,8 @@ use std::os::unix::process::CommandExt;
 fn wait_for_cpu(pid: u32) {
     let roots = Roots::default();
     let mut tree = Target::Process(pid).resolve(&roots).unwrap();
-    let before = tree.read(&roots).unwrap().cpu;
-    while tree.read(&roots).unwrap().cpu < before + Duration::from_millis(100) {
+    let before = tree.read(&roots, true).unwrap().cpu;
+    while tree.read(&roots, true).unwrap().cpu < before + Duration::from_millis(100) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -256,7 +376,7 @@ fn a_real_process_tree_is_charged_for_what_its_child_burns() {
     assert!(series.contains_key("burner"));
 }
 
-/// A control group with a tenth of a CPU, where this machine lets one be made.
+/// A control group, where this machine lets one be made.
 struct Cage(Vec<PathBuf>);
 
 impl Cage {
@@ -265,17 +385,32 @@ impl Cage {
         let v2 = root.join("cgroup.controllers").exists();
         let directories: Vec<PathBuf> = match v2 {
             true => vec![root.join(name)],
-            false => ["cpu", "cpuacct"].map(|controller| root.join(controller).join(name)).to_vec(),
+            false => ["cpu", "cpuacct", "memory", "blkio"].map(|controller| root.join(controller).join(name)).to_vec(),
         };
         let cage = Self(directories);
-        let (file, quota) = if v2 { ("cpu.max", "10000 100000") } else { ("cpu.cfs_quota_us", "10000") };
         cage.0.iter().try_for_each(fs::create_dir).ok()?;
-        fs::write(cage.0[0].join(file), quota).ok()?;
         Some(cage)
     }
 
-    fn hold(&self, pid: u32) -> Option<()> {
-        self.0.iter().try_for_each(|directory: &PathBuf| fs::write(procs(directory), pid.to_string())).ok()
+    /// Leaves a tenth of a CPU.
+    fn narrow(&self) {
+        let v2 = self.0.len() == 1;
+        let (file, quota) = if v2 { ("cpu.max", "10000 100000") } else { ("cpu.cfs_quota_us", "10000") };
+        fs::write(self.0[0].join(file), quota).unwrap();
+    }
+
+    /// A shell that goes into the group and then does what it is told, in a process group of its own.
+    fn shell(&self, script: &str) -> Burner {
+        let enter: String = self
+            .0
+            .iter()
+            .map(|directory| format!("echo $$ > {}\n", directory.join("cgroup.procs").display()))
+            .collect();
+        Burner(Command::new("sh").args(["-ec", &format!("{enter}{script}")]).process_group(0).spawn().unwrap())
+    }
+
+    fn target(name: &str) -> Target {
+        Target::Cgroup(format!("/{name}"))
     }
 }
 
@@ -292,24 +427,20 @@ impl Drop for Cage {
     }
 }
 
-fn procs(directory: &Path) -> PathBuf {
-    directory.join("cgroup.procs")
+const NO_GROUPS: &str = "no control group can be made here: skipped";
+
+fn name_of_a_group(test: &str) -> String {
+    format!("arena-observe-{test}-{}", std::process::id())
 }
 
 #[test]
 fn a_real_control_group_is_charged_and_throttled() {
-    let name = format!("arena-observe-test-{}", std::process::id());
-    let Some(cage) = Cage::create(&name) else {
-        eprintln!("no control group can be made here: skipped");
-        return;
-    };
-    let mut command = Command::new("sh");
-    command.args(["-c", "read go; (while :; do :; done) & wait"]).process_group(0).stdin(std::process::Stdio::piped());
-    let mut burner = Burner(command.spawn().unwrap());
-    cage.hold(burner.0.id()).unwrap();
-    let observer = Observer::start(vec![("caged".into(), Target::Cgroup(format!("/{name}")))]).unwrap();
+    let name = name_of_a_group("throttled");
+    let Some(cage) = Cage::create(&name) else { return eprintln!("{NO_GROUPS}") };
+    cage.narrow();
+    let observer = Observer::start(vec![("caged".into(), Cage::target(&name))]).unwrap();
     assert_eq!(observer.limits()[0].cpus, Some(0.1));
-    std::io::Write::write_all(&mut burner.0.stdin.take().unwrap(), b"go\n").unwrap();
+    let burner = cage.shell("(while :; do :; done) & wait");
     wait_for_cpu(burner.0.id());
     let (costs, _) = observer.stop().whole();
     let cost = &costs[0];
@@ -317,6 +448,110 @@ fn a_real_control_group_is_charged_and_throttled() {
     assert!(cost.periods.unwrap() >= 5, "{cost:?}");
     assert!(cost.throttled_periods.unwrap() >= 1, "{cost:?}");
     assert!(cost.throttled_seconds.unwrap() > 0.0, "{cost:?}");
+}
+
+/// CPU seconds that a burner used until it ended by itself.
+fn used_until_the_end(mut burner: Burner) -> f64 {
+    // SAFETY: the structure is plain numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the process is a child of this one that nobody has waited for, and the pointers live across the call.
+    let waited = unsafe { libc::wait4(burner.0.id() as i32, std::ptr::null_mut(), 0, &raw mut usage) };
+    assert_eq!(waited, burner.0.id() as i32);
+    // The number is no longer the burner's.
+    burner.0 = Command::new("true").spawn().unwrap();
+    [usage.ru_utime, usage.ru_stime].map(|time| time.tv_sec as f64 + time.tv_usec as f64 / 1e6).iter().sum()
+}
+
+/// Uses about half a second of CPU.
+const BURN: &str = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done";
+
+#[test]
+fn a_real_control_group_that_is_made_anew_is_charged_for_both_its_lives() {
+    let name = name_of_a_group("anew");
+    let Some(cage) = Cage::create(&name) else { return eprintln!("{NO_GROUPS}") };
+    let observer = Observer::start(vec![("caged".into(), Cage::target(&name))]).unwrap();
+    let first = used_until_the_end(cage.shell(BURN));
+    drop(cage);
+    std::thread::sleep(2 * INTERVAL);
+    let cage = Cage::create(&name).unwrap();
+    let second = used_until_the_end(cage.shell(BURN));
+    let (costs, _) = observer.stop().whole();
+    let cost = &costs[0];
+    assert_eq!((cost.restarts, cost.ended), (1, true), "{cost:?}");
+    assert!(cost.cpu_seconds >= second + 0.5 * first, "{first} s and {second} s: {cost:?}");
+}
+
+#[test]
+fn a_real_process_that_ends_is_charged_until_then_and_its_successor_too() {
+    let burn = || Burner(Command::new("sh").args(["-c", BURN]).process_group(0).spawn().unwrap());
+    let first = burn();
+    let observer = Observer::start(vec![("burner".into(), Target::Process(first.0.id()))]).unwrap();
+    let first = used_until_the_end(first);
+    let second = burn();
+    let (costs, _) = observer.stop().whole();
+    let cost = &costs[0];
+    assert_eq!((cost.restarts, cost.ended), (1, false), "{cost:?}");
+    assert!(cost.cpu_seconds >= 0.5 * first, "{first} s: {cost:?}");
+    drop(second);
+}
+
+const MB: u64 = 1 << 20;
+
+/// The memory that a group is found to have held at most, by the second of two readings around a script.
+fn most_held_during(name: &str, script: &str) -> Option<Reading> {
+    let cage = Cage::create(name)?;
+    let roots = Roots::default();
+    let mut source = Cage::target(name).resolve(&roots).unwrap();
+    source.read(&roots, true).unwrap();
+    assert!(cage.shell(script).0.wait().unwrap().success());
+    source.read(&roots, true)
+}
+
+#[test]
+fn memory_that_a_real_control_group_held_for_a_moment_is_known() {
+    let script = "dd if=/dev/zero of=/dev/null bs=300M count=1 2>/dev/null";
+    let Some(reading) = most_held_during(&name_of_a_group("peak"), script) else { return eprintln!("{NO_GROUPS}") };
+    let (least, most) = (reading.memory_peak.unwrap() / MB, reading.memory_bound.unwrap() / MB);
+    assert!(reading.memory.unwrap() < 50 * MB, "{reading:?}");
+    assert!((295..=310).contains(&least) && (least..=310).contains(&most), "{least} to {most}");
+}
+
+#[test]
+fn page_cache_of_a_real_control_group_is_not_memory_that_it_held() {
+    let file = tempfile::Builder::new().prefix("arena-observe-").tempfile_in("/var/tmp").unwrap();
+    let script = format!("dd if=/dev/zero of={} bs=1M count=100 2>/dev/null", file.path().display());
+    let Some(reading) = most_held_during(&name_of_a_group("cache"), &script) else { return eprintln!("{NO_GROUPS}") };
+    assert!(reading.memory_peak.unwrap() < 20 * MB, "{reading:?}");
+    // What lies between is open: the kernel's peak alone does not tell cache from memory.
+    assert!(reading.memory_bound.unwrap() > 90 * MB, "{reading:?}");
+}
+
+#[test]
+fn what_a_real_control_group_writes_is_known() {
+    let name = name_of_a_group("writes");
+    let Some(cage) = Cage::create(&name) else { return eprintln!("{NO_GROUPS}") };
+    let file = tempfile::Builder::new().prefix("arena-observe-").tempfile_in("/var/tmp").unwrap();
+    let observer = Observer::start(vec![("caged".into(), Cage::target(&name))]).unwrap();
+    let script = format!("dd if=/dev/zero of={} bs=1M count=8 oflag=dsync 2>/dev/null", file.path().display());
+    let shell = cage.shell(&format!("{script}; sleep 60"));
+    while fs::metadata(file.path()).unwrap().len() < 8 * MB {
+        std::thread::sleep(INTERVAL);
+    }
+    // The shell waits for the writer, and is charged for what it wrote.
+    std::thread::sleep(3 * INTERVAL);
+    let (costs, _) = observer.stop().whole();
+    drop(shell);
+    assert!(costs[0].disk_write_bytes.unwrap() >= 8 * MB, "{:?}", costs[0]);
+}
+
+#[test]
+fn memory_that_a_real_process_held_for_a_moment_is_known() {
+    let roots = Roots::default();
+    let mut source = Target::Process(std::process::id()).resolve(&roots).unwrap();
+    let before = source.read(&roots, true).unwrap().memory.unwrap();
+    drop(std::hint::black_box(vec![1_u8; 300 << 20]));
+    let reading = source.read(&roots, true).unwrap();
+    assert!(reading.memory_peak.unwrap() >= reading.memory.unwrap().min(before) + 250 * MB, "{before} {reading:?}");
 }
 
 #[test]

@@ -67,6 +67,23 @@ pub fn text(run: &Run) -> Vec<[String; COLUMNS]> {
     of_services(run).iter().chain(&all).map(cells).collect()
 }
 
+/// What else is to be known of the services' figures, one sentence each.
+pub fn notes(run: &Run) -> Vec<String> {
+    let anew = run.services.iter().filter(|cost| cost.restarts > 0).map(|cost| {
+        let times = match cost.restarts {
+            1 => "once".to_owned(),
+            2 => "twice".to_owned(),
+            times => format!("{} times", grouped(times as f64)),
+        };
+        format!("{} began anew {times} during the load; its figures are those of all its beginnings.", cost.service)
+    });
+    let ended = run.services.iter().filter(|cost| cost.ended);
+    anew.chain(ended.map(|cost| format!("{} had ended before the load did.", cost.service))).collect()
+}
+
+/// What stands behind a peak of memory that is not the kernel's own.
+pub const SAMPLED: &str = " sampled";
+
 fn cells(row: &Row) -> [String; COLUMNS] {
     let unknown = || "-".to_owned();
     let bytes = |bytes: Option<u64>| bytes.map_or_else(unknown, |bytes| Unit::Bytes.show(bytes as f64));
@@ -79,7 +96,29 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         row.percent_of_limit.map_or_else(unknown, |share| format!("{share:.0} %")),
         periods.map_or_else(unknown, |(throttled, all)| format!("{throttled}/{all}")),
         cost.throttled_seconds.map_or_else(unknown, |waited| format!("{waited:.2}")),
-        bytes(cost.memory_peak_bytes),
+        format!("{}{}", bytes(cost.memory_peak_bytes), if cost.memory_peak_sampled { SAMPLED } else { "" }),
         bytes(cost.disk_write_bytes),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_that_was_only_sampled_says_so() {
+        let peak = |memory_peak_sampled| {
+            let cost = Cost { memory_peak_bytes: Some(173_000_000), memory_peak_sampled, ..Cost::default() };
+            let row = Row {
+                cost,
+                cpu_limit: None,
+                memory_limit: None,
+                cpu_ms_per_thousand: None,
+                percent_of_limit: None,
+                throttled_percent: None,
+            };
+            cells(&row)[6].clone()
+        };
+        assert_eq!([peak(false), peak(true)], ["173 MB", "173 MB sampled"]);
+    }
 }

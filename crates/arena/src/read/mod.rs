@@ -4,3 +4,4 @@ pub mod compare;
 pub mod costs;
 pub mod history;
 pub mod report;
+pub mod standings;

@@ -63,6 +63,11 @@ impl History {
         Self { directory: directory.into() }
     }
 
+    /// Where its documents are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Writes `<id>.json` and returns its path. A reader sees the old document, the new one, or none, never a part of
     /// one, and once this returns the document outlives a power cut. A run of the same id is replaced.
     ///
@@ -156,7 +161,7 @@ impl History {
                 Err(error) => contents.unreadable.push(error),
             }
         }
-        contents.runs.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+        contents.runs.sort_by(|a, b| a.age().cmp(&b.age()));
         Ok(contents)
     }
 

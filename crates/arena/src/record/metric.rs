@@ -5,7 +5,13 @@ use std::fmt;
 
 use anyhow::{Context, bail};
 
-use crate::record::run::{Cost, Requests, Run};
+use crate::record::run::{Cost, Driver, Requests, Run};
+
+/// Seconds in which the kernel counts the CPU time of processes.
+const TICK: f64 = 0.01;
+
+/// Bytes in which it counts their memory and writes.
+const PAGE: f64 = 4096.0;
 
 /// A figure that every run has or lacks.
 #[derive(Clone, Debug)]
@@ -95,10 +101,41 @@ impl Metric {
                 let requests = run.requests.iter().find(|requests| requests.kind == *kind)?;
                 (figure.read)(requests, run)
             }
-            Subject::Service(service, figure) => {
-                let cost = if service == TOTAL { total_cost(&run.services)? } else { cost_of(run, service)?.clone() };
-                (figure.read)(&cost, run)
+            Subject::Service(service, figure) => (figure.read)(&cost_of(run, service)?, run),
+        }
+    }
+
+    /// The kind of request that the figure is of, if it is of one.
+    pub fn kind(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Kind(kind, _) => Some(kind),
+            Subject::Run(_) | Subject::Service(..) => None,
+        }
+    }
+
+    /// How finely the figure of `run` is known: true values that differ by less may have been written as the same, and
+    /// others as if they differed by so much.
+    pub fn resolution(&self, run: &Run) -> f64 {
+        let one_of = |whole: f64, unit: f64| ratio(unit, whole).unwrap_or(0.0);
+        let requests = run.request_count() as f64;
+        match (&self.subject, self.unit()) {
+            (_, Unit::Count) => 1.0,
+            (_, Unit::Bytes) => PAGE,
+            (_, Unit::Seconds) => TICK,
+            (_, Unit::PerSecond) => one_of(run.seconds, 1.0),
+            (Subject::Service(..), Unit::Milliseconds) => one_of(requests, 1e6 * TICK),
+            (Subject::Service(service, _), Unit::Percent) => {
+                let periods = cost_of(run, service).and_then(|cost| cost.periods);
+                one_of(periods.unwrap_or(0) as f64, 100.0)
             }
+            (_, Unit::Percent) => one_of(requests, 100.0),
+            (Subject::Kind(_, figure), Unit::Milliseconds) if figure.name.ends_with("mean") => 0.0,
+            (_, Unit::Milliseconds) => match run.driver {
+                // Gatling keeps whole milliseconds; the driver three digits of a number of microseconds.
+                Driver::Gatling => 1.0,
+                Driver::Bench => (self.value(run).unwrap_or(0.0) * 1e-3).max(1e-3),
+            },
+            (_, Unit::Microseconds) => 0.0,
         }
     }
 
@@ -315,8 +352,11 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
-fn cost_of<'run>(run: &'run Run, service: &str) -> Option<&'run Cost> {
-    run.services.iter().find(|cost| cost.service == service)
+fn cost_of(run: &Run, service: &str) -> Option<Cost> {
+    if service == TOTAL {
+        return total_cost(&run.services);
+    }
+    run.services.iter().find(|cost| cost.service == service).cloned()
 }
 
 /// The sum over all services; a part that one of them lacks is absent.
@@ -330,7 +370,10 @@ pub(crate) fn total_cost(services: &[Cost]) -> Option<Cost> {
         throttled_periods: add(sum.throttled_periods, cost.throttled_periods),
         throttled_seconds: add(sum.throttled_seconds, cost.throttled_seconds),
         memory_peak_bytes: add(sum.memory_peak_bytes, cost.memory_peak_bytes),
+        memory_peak_sampled: sum.memory_peak_sampled || cost.memory_peak_sampled,
         disk_write_bytes: add(sum.disk_write_bytes, cost.disk_write_bytes),
+        restarts: sum.restarts + cost.restarts,
+        ended: sum.ended || cost.ended,
     }))
 }
 

@@ -3,6 +3,7 @@
 pub mod gatling_log;
 pub mod histogram;
 pub mod history;
+pub mod league;
 pub mod metric;
 pub mod run;
 pub mod threshold;

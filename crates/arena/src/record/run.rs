@@ -7,11 +7,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
 pub const SCHEMA: u32 = 1;
+
+/// The setting that tells of limits, in [`Settings::more`].
+pub const LIMITS: &str = "limits";
+/// Its value where the user wanted none.
+pub const NO_LIMITS: &str = "none";
 
 /// One run of a load against a stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,9 +67,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// What puts runs into the order of time. A start that is no time comes first.
+    pub fn age(&self) -> impl Ord + '_ {
+        (self.started.parse::<Timestamp>().ok(), &self.started, &self.id)
+    }
+
     /// The judgement.
     pub fn verdict(&self) -> &Verdict {
         &self.judged.verdict
+    }
+
+    /// The judgement as a headline has it, which also says where no limits were wanted.
+    pub fn headline(&self) -> String {
+        let is_limited = self.settings.more.get(LIMITS).is_none_or(|limits| limits != NO_LIMITS);
+        format!("{}{}", self.verdict().outcome.word(), if is_limited { "" } else { ", without limits" })
     }
 
     /// The score, where the run stored people.
@@ -169,6 +186,14 @@ impl Judged {
             false => Self { verdict, people },
         }
     }
+
+    /// The same run, whose services did not keep to the budget where `fault` says how. That weighs more than what the server
+    /// did, which then stands beside it, and less than a generator that was the bottleneck.
+    pub fn held_to(self, fault: Option<(Outcome, String)>) -> Self {
+        let Some((outcome, reason)) = fault.filter(|_| self.verdict.outcome != Outcome::Invalid) else { return self };
+        let reasons = std::iter::once(reason).chain(self.verdict.reasons).collect();
+        Self { verdict: Verdict { outcome, reasons, ..self.verdict }, people: self.people }
+    }
 }
 
 /// What a document says; it may be older than the rule.
@@ -215,6 +240,10 @@ pub enum Outcome {
     Clean,
     /// The server failed requests, or lost or invented people.
     Failed,
+    /// The services together may use more than the budget.
+    OverBudget,
+    /// A service has no limit, so that nothing can be said of the budget.
+    NoBudget,
     /// The generator was late now and then: read the tail of the latencies with care.
     Suspect,
     /// The generator was the bottleneck: the run says nothing about the server.
@@ -226,6 +255,8 @@ impl fmt::Display for Outcome {
         out.write_str(match self {
             Self::Clean => "clean",
             Self::Failed => "failed",
+            Self::OverBudget => "over-budget",
+            Self::NoBudget => "no-budget",
             Self::Suspect => "suspect",
             Self::Invalid => "invalid",
         })
@@ -238,6 +269,8 @@ impl Outcome {
         match self {
             Self::Clean => "CLEAN",
             Self::Failed => "FAILED",
+            Self::OverBudget => "OVER BUDGET",
+            Self::NoBudget => "NO BUDGET",
             Self::Suspect => "SUSPECT",
             Self::Invalid => "INVALID",
         }
@@ -341,8 +374,21 @@ pub struct Cost {
     pub throttled_seconds: Option<f64>,
     /// The most memory it held at once.
     pub memory_peak_bytes: Option<u64>,
+    /// Whether that is what was seen when somebody looked, and not the kernel's own peak.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub memory_peak_sampled: bool,
     /// Bytes written to block devices.
     pub disk_write_bytes: Option<u64>,
+    /// How often it began anew during the load.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
+    /// Whether it had ended before the load did.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What speaks for a 201 being on disk.
@@ -386,6 +432,9 @@ pub struct Generator {
     pub intended: u64,
     /// Requests that were sent.
     pub sent: u64,
+    /// Those of them that were sent once more, because the server closed an idle connection just then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeated: u64,
     /// How late the generator sent, 99th percentile.
     pub send_lag_p99: f64,
     /// The generator's own CPU time in seconds.

@@ -1,6 +1,5 @@
 //! The stack under Docker Compose.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +9,7 @@ use super::compose::{Compose, SERVICES};
 use super::lab::{self, Lab};
 use super::{DATABASE_PORT, Engine, Running};
 use crate::observe::Target;
+use crate::record::run::Limit;
 use crate::workspace::Workspace;
 
 /// A Compose project.
@@ -26,6 +26,23 @@ impl Docker {
     pub fn new(workspace: &Workspace, port: u16, database_port: Option<u16>, overlays: Vec<PathBuf>) -> Self {
         let database_port = database_port.unwrap_or(DATABASE_PORT);
         Self { workspace: workspace.clone(), port, database_port, overlays }
+    }
+
+    /// What Compose itself makes of the project's files.
+    ///
+    /// # Errors
+    ///
+    /// If Docker is not there, Compose refuses a file, or an overlay brings a service of its own.
+    pub fn read(&self) -> anyhow::Result<Compose> {
+        let plain = Self { overlays: Vec::new(), ..self.clone() };
+        Compose::from_docker(&plain.config()?, &self.config()?, &self.overlays)
+    }
+
+    fn config(&self) -> anyhow::Result<String> {
+        let output = self.compose().args(["config", "--format", "json"]).output();
+        let output = output.context("starting docker; is it installed?")?;
+        ensure!(output.status.success(), "docker compose: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// `docker compose` for this project, with the ports that it publishes.
@@ -74,11 +91,11 @@ impl Docker {
     /// If Docker does not answer.
     pub fn lab(&self) -> anyhow::Result<Option<Lab>> {
         let containers = self.containers()?;
-        let runs = |part: &&str| containers.contains_key(*part);
+        let runs = |part: &&str| containers.iter().any(|(service, _)| service == part);
         if !lab::PARTS.iter().any(runs) {
             return Ok(None);
         }
-        let compose = Compose::read(&self.workspace.path("docker-compose.yml"), &self.overlays)?;
+        let compose = self.read()?;
         let limits = lab::PARTS.iter().map(|part| compose.limit(part)).collect::<Result<_, _>>()?;
         Ok(Some(Lab { ports: lab::Ports::CONTRACT, limits, running: lab::PARTS.iter().all(runs) }))
     }
@@ -90,12 +107,21 @@ impl Docker {
     /// If Docker does not answer.
     pub fn running(&self) -> anyhow::Result<Option<Running>> {
         let containers = self.containers()?;
-        if !SERVICES.iter().all(|service| containers.contains_key(*service)) {
+        if !SERVICES.iter().all(|wanted| containers.iter().any(|(service, _)| service == wanted)) {
             return Ok(None);
         }
-        let compose = Compose::read(&self.workspace.path("docker-compose.yml"), &self.overlays)?;
-        let observe =
-            |service: &&str| Some(((*service).to_owned(), Target::Container(containers.get(*service)?.clone())));
+        let compose = self.read()?;
+        let mut limits = Vec::new();
+        let mut observe = Vec::new();
+        for service in SERVICES {
+            let ids = containers.iter().filter(|(name, _)| name == service).map(|(_, id)| id);
+            for (nth, id) in ids.enumerate() {
+                // Each further replica may use as much as the first.
+                let name = if nth == 0 { service.to_owned() } else { format!("{service}-{}", nth + 1) };
+                limits.push(Limit { service: name.clone(), ..compose.limit(service)? });
+                observe.push((name, Target::Container(id.clone())));
+            }
+        }
         Ok(Some(Running {
             engine: Engine::Docker,
             url: format!("http://127.0.0.1:{}", self.port),
@@ -104,15 +130,16 @@ impl Docker {
                 self.database_port
             ),
             database_folder: None,
-            limits: compose.limits()?,
+            limits,
+            without_limits: false,
             overlays: self.overlays.clone(),
-            observe: SERVICES.iter().filter_map(observe).collect(),
+            observe,
             cgroup: super::cgroup_limits::Hierarchy::detect().version(),
         }))
     }
 
-    /// The container of each service that runs.
-    fn containers(&self) -> anyhow::Result<BTreeMap<String, String>> {
+    /// The containers that run, each with its service.
+    fn containers(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut command = self.compose();
         command.args(["ps", "--status", "running", "--format", "{{.Service}} {{.ID}}"]);
         let output = command.output().context("starting docker; is it installed?")?;

@@ -1,9 +1,11 @@
 //! The stack that a bout is fought against: how it is started, found again, and ended.
 
+pub mod budget;
 pub mod cgroup_limits;
 pub mod cluster;
 pub mod compose;
 pub mod docker;
+pub mod entry;
 pub mod lab;
 pub mod machine;
 pub mod members;
@@ -18,7 +20,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::observe::Target;
-use crate::record::run::Limit;
+use crate::record::run::{LIMITS, Limit, NO_LIMITS, Outcome};
+use budget::Budget;
 
 /// The port that nginx is reached at, unless told otherwise.
 pub const PORT: u16 = 9999;
@@ -58,6 +61,8 @@ pub struct Running {
     pub database_folder: Option<PathBuf>,
     /// What each service may use.
     pub limits: Vec<Limit>,
+    /// Whether the user wanted no limits.
+    pub without_limits: bool,
     /// The Compose files that were laid over the repository's own.
     pub overlays: Vec<PathBuf>,
     /// Where to observe what each service costs.
@@ -67,8 +72,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// How the services fail to keep to a budget, if they do; whoever wants no limits wants no budget.
+    pub fn budget_fault(&self, budget: &Budget) -> Option<(Outcome, String)> {
+        if self.without_limits { None } else { budget.fault(&self.limits) }
+    }
+
+    /// What else makes a run against this stack another one, by name.
+    pub fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let limits = self.without_limits.then(|| (LIMITS.to_owned(), NO_LIMITS.to_owned()));
+        limits.into_iter().chain(self.overlay_setting())
+    }
+
     /// Which overlays the stack was started with, as a setting of a run, if any.
-    pub fn overlay_setting(&self) -> Option<(String, String)> {
+    fn overlay_setting(&self) -> Option<(String, String)> {
         let names: Vec<_> = self.overlays.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
         (!names.is_empty()).then(|| ("overlay".to_owned(), names.join(", ")))
     }

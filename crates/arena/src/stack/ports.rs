@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
 
 /// Ports are free again soon, until this is dropped.
@@ -47,6 +49,31 @@ impl Drop for SoonFree {
         if let Some(before) = &self.before {
             // It was written a moment ago.
             let _ = fs::write(&self.path, before);
+        }
+    }
+}
+
+/// Files that Docker's proxy may have open: two for each connection, and the event's users may all be there at once.
+const PROXY_FILES: u64 = 65_536;
+
+/// Lets Docker's proxies of a port have as many connections open as a bout may bring, where that is allowed. One that runs
+/// out of files accepts nobody any more, ever; a daemon that was not started by systemd may leave it with 1,024.
+pub fn widen_proxies(port: u16) {
+    let port = port.to_string();
+    let is_proxy = |pid: &i32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        let publishes = words.windows(2).any(|pair| pair[0] == b"-host-port" && pair[1] == port.as_bytes());
+        publishes && words[0].ends_with(b"docker-proxy")
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids.filter(is_proxy).filter_map(Pid::from_raw) {
+        let most = Rlimit { current: Some(PROXY_FILES), maximum: Some(PROXY_FILES) };
+        if let Err(error) = prlimit(Some(pid), Resource::Nofile, most) {
+            eprintln!(
+                "arena: Docker's proxy may run out of open files in mid-bout, and refuse everybody then: {error}"
+            );
         }
     }
 }

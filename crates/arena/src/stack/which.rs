@@ -52,8 +52,10 @@ impl Which {
         let settable = limits || self.engine == Engine::Native;
         ensure!(settable, "--no-limits is for the native engine; under Docker the Compose file sets them");
         ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
-        Compose::read(&workspace.path("docker-compose.yml"), &self.overlays)?;
-        Ok(())
+        match self.engine {
+            Engine::Native => Compose::read(&workspace.path("docker-compose.yml"), &self.overlays).map(drop),
+            Engine::Docker => self.docker(workspace).read().map(drop),
+        }
     }
 
     /// Whether the machine has what the stack needs of ports and folders, as far as that can be told before it is built.
@@ -66,6 +68,11 @@ impl Which {
             Engine::Native => self.native()?.check(self.port, self.database_port),
             Engine::Docker => Ok(()),
         }
+    }
+
+    /// The port of the API.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The flags by which another command finds the same stack.

@@ -5,9 +5,11 @@
 mod people;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -33,7 +35,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// The rows of a CSV as numbers, after a look at every byte around them.
-fn rows(csv: &str) -> Vec<(u64, u64)> {
+fn rows<Latency: FromStr<Err: Debug>>(csv: &str) -> Vec<(u64, Latency)> {
     let rows = csv.strip_prefix("Throughput (ops/s),Latency (ms)\r\n").unwrap();
     assert!(rows.ends_with("\r\n"), "{csv:?}");
     rows.split_terminator("\r\n")
@@ -90,7 +92,7 @@ fn stress_prints_a_row_a_second_as_csv() {
 
 #[test]
 fn simulated_numbers_differ_without_a_seed_and_stay_within_their_range() {
-    let [first, second] = [(); 2].map(|()| rows(&stdout(&output(&["stress", "2", "--simulate"]))));
+    let [first, second] = [(); 2].map(|()| rows::<u64>(&stdout(&output(&["stress", "2", "--simulate"]))));
     assert_eq!(first.len(), 2);
     assert_ne!(first, second);
     assert!(first.iter().all(|(throughput, latency)| *throughput <= 99_999 && *latency <= 19_999));
@@ -236,7 +238,7 @@ fn measures_the_mix_on_the_people_api() {
         let people = People::start(vocabulary, None);
         let output = output(&["stress", "2", "--target", &people.url(), "--vocabulary", vocabulary]);
         assert!(output.status.success(), "{output:?}");
-        let rows = rows(&stdout(&output));
+        let rows = rows::<f64>(&stdout(&output));
         assert_eq!(rows.len(), 2);
         assert!(rows.iter().all(|(throughput, _)| *throughput > 0), "{rows:?}");
         let seen = people.seen();
@@ -244,6 +246,49 @@ fn measures_the_mix_on_the_people_api() {
         assert_eq!(seen.refused, 0);
         assert_eq!(seen.connections, 5, "four that stay open, and one that looks whether anybody is there");
     }
+}
+
+/// A server that answers whatever comes after 300 ms. Its threads end with the test.
+fn slow_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serve = |mut stream: TcpStream| {
+        while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    url
+}
+
+#[test]
+fn the_first_row_says_as_much_as_the_others() {
+    let url = slow_server();
+    let output = output(&["stress", "3", "--target", &url, "--path", "/"]);
+    assert!(output.status.success(), "{output:?}");
+    let csv = stdout(&output);
+    let rows = rows::<f64>(&csv);
+    // Four connections cannot have more than 13 answers a second, each of which takes 300 ms.
+    assert!(rows.iter().all(|(throughput, latency)| (1..=13).contains(throughput) && *latency >= 300.0), "{rows:?}");
+    let latencies = csv.split("\r\n").skip(1).filter_map(|row| row.split_once('.'));
+    assert_eq!(latencies.filter(|(_, decimals)| decimals.len() == 2).count(), 3, "{csv}");
+
+    let output = self::output(&["analyze", "1", "--target", &url, "--path", "/"]);
+    let report = stdout(&output);
+    let figure = |name: &str| {
+        let rest = report.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        rest.trim_end_matches(" ops/s").trim_end_matches("ms").to_owned()
+    };
+    for name in ["Average Latency = ", "Min latency = ", "Max latency = ", "Latency 95th percentile = "] {
+        let (whole, decimals) = figure(name).split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(whole.parse::<u64>().unwrap() >= 300 && decimals.len() == 2, "{report}");
+    }
+    assert!(figure("Min throughput = ").parse::<u64>().unwrap() >= 1, "{report}");
 }
 
 #[test]
@@ -262,7 +307,7 @@ fn failed_requests_are_no_throughput_and_tell_in_the_exit_status() {
     let people = People::start("users", Some(503));
     let output = output(&["stress", "1", "--target", &people.url()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(rows(&stdout(&output)).iter().all(|(throughput, _)| *throughput == 0));
+    assert!(rows::<f64>(&stdout(&output)).iter().all(|(throughput, _)| *throughput == 0));
     let said = stderr(&output);
     assert!(said.contains("requests failed; the first: POST /users: 503 Service Unavailable instead of 201"), "{said}");
 
@@ -279,7 +324,7 @@ fn a_target_that_answers_nothing_is_no_success() {
     let url = format!("http://{}", mute.local_addr().unwrap());
     let output = output(&["stress", "1", "--target", &url]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(matches!(rows(&stdout(&output))[..], [(0, waited)] if waited > 0), "{output:?}");
+    assert!(matches!(rows::<f64>(&stdout(&output))[..], [(0, waited)] if waited > 0.0), "{output:?}");
     assert_eq!(stderr(&output), "arena: the target answered no request\n");
 }
 

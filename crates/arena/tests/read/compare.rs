@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 use arena::record::history::History;
-use arena::record::run::{Judged, Outcome, Run, Verdict};
+use arena::record::run::{Driver, Judged, Outcome, Run, Verdict};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -62,6 +62,76 @@ fn a_missed_threshold_ends_with_99_and_a_kept_one_with_0() {
     assert_eq!(status("create.p98:+1%"), Some(2));
     assert_eq!(runs.arena(&["compare", "one", "nowhere"]).status.code(), Some(2));
     assert_eq!(status("teleport.p99:+1%"), Some(1), "a threshold that cannot be checked must not pass");
+}
+
+#[test]
+fn a_threshold_on_an_invalid_run_ends_with_98() {
+    let runs = Runs::new();
+    runs.keep("good", "a", 0, 1.0);
+    let invalid = Run { id: "invalid".into(), ..common::run("", 10, 1.5) };
+    let judged = Judged::new(Verdict::new(Outcome::Invalid, vec!["late".into()]), None);
+    runs.history.save(&Run { judged, ..invalid }).unwrap();
+
+    for sides in [["good", "invalid"], ["invalid", "good"]] {
+        for (threshold, status) in [(None, 0), (Some("create.p50:+900%"), 98), (Some("create.p50:+0%"), 98)] {
+            let arguments: Vec<&str> =
+                ["compare"].into_iter().chain(sides).chain(threshold.iter().flat_map(|it| ["--fail-on", it])).collect();
+            assert_eq!(runs.arena(&arguments).status.code(), Some(status), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_difference_as_small_as_the_figures_resolution_is_within_noise() {
+    let runs = Runs::new();
+    for (nth, (id, label, p99)) in [
+        ("a", "five", 5.0),
+        ("b", "six", 6.0),
+        ("c", "five", 5.0),
+        ("d", "six", 6.0),
+        ("e", "eight", 8.0),
+        ("f", "eight", 8.0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut run = runs.keep(id, label, nth, 1.0);
+        run.driver = Driver::Gatling;
+        run.requests[0].response.p99 = p99;
+        runs.history.save(&run).unwrap();
+    }
+
+    let judged = |new: &str| {
+        let output = runs.arena(&["compare", "five", new, "--json"]);
+        let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+        difference(&comparison, "create.p99").clone()
+    };
+    let six = judged("six");
+    assert_eq!(six["judgement"], "within-noise", "{six}");
+    assert_eq!((six["interval"]["low"].as_f64(), six["interval"]["high"].as_f64()), (Some(0.0), Some(2.0)));
+    assert_eq!(judged("eight")["judgement"], "worse");
+}
+
+#[test]
+fn runs_are_in_the_order_of_time_and_not_of_text() {
+    let runs = Runs::new();
+    for (id, label, started) in [
+        ("third", "b", "2026-11-21T01:00:05.75Z"),
+        ("first", "a", "2026-11-21T01:00:05Z"),
+        ("second", "a", "2026-11-21T01:00:05.5Z"),
+        ("before", "b", "2026-11-21T02:00:04+01:00"),
+    ] {
+        let run = Run { label: Some(label.into()), started: started.into(), ..common::run(id, 10, 1.0) };
+        runs.history.save(&run).unwrap();
+    }
+
+    let output = runs.arena(&["compare", "a", "b", "--json"]);
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(comparison["base"], serde_json::json!(["first", "second"]));
+    assert_eq!(comparison["new"], serde_json::json!(["before", "third"]));
+    let list = runs.text(&["history"]);
+    let ids: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(ids, ["before", "first", "second", "third"]);
 }
 
 #[test]

@@ -83,6 +83,21 @@ fn the_throttled_seconds_and_the_limit_are_marked() {
 }
 
 #[test]
+fn what_became_of_a_service_and_what_was_only_sampled_is_said() {
+    let mut run = common::run("one", 10, 1.0);
+    run.services[1].restarts = 2;
+    run.services[2].ended = true;
+    run.services[3].memory_peak_sampled = true;
+    let page = page(&[run]);
+    let notes: Vec<String> = all(&page, "p.note").iter().map(text).collect();
+    let of_api1 = "api1 began anew twice during the load; its figures are those of all its beginnings.";
+    assert!(notes.iter().any(|note| note == of_api1), "{notes:?}");
+    assert!(notes.iter().any(|note| note == "api2 had ended before the load did."), "{notes:?}");
+    let cells: Vec<String> = all(&page, "table.figures td").iter().map(text).collect();
+    assert_eq!(cells.iter().filter(|cell| cell.ends_with("MB sampled")).count(), 2, "the database and all: {cells:?}");
+}
+
+#[test]
 fn several_runs_stand_side_by_side_with_what_they_differ_in() {
     let page = page(&three());
 

@@ -140,6 +140,34 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
 }
 
 #[test]
+fn the_budget_is_told_of_at_the_start_and_judged_in_the_end() {
+    let which = Which::new();
+    let overlay = which.folder.path().join("over.yml");
+    std::fs::write(&overlay, "services: {db: {deploy: {resources: {limits: {cpus: '1.5'}}}}}").unwrap();
+    let bench = || {
+        let output = which.arena(&["bench", "--empty", "--rate", "20", "--seconds", "2", "--json", "--volatile"]);
+        let run: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        (output.status.code(), run)
+    };
+
+    let told = which.ok(&["up", "--overlay", overlay.to_str().unwrap()]);
+    let (status, run) = bench();
+    // A machine on which no limits can be set has no budget.
+    let limited = run["machine"]["cgroup"] != "none";
+    let (outcome, sum) = if limited { ("over-budget", "2.45 CPUs") } else { ("no-budget", "nginx on its CPUs") };
+    assert!(told.contains(&format!("Budget    {outcome}: ")) && told.contains(sum), "{told}");
+    assert_eq!((status, run["verdict"]["outcome"].as_str()), (Some(1), Some(outcome)), "{}", run["verdict"]);
+    assert!(run["verdict"]["reasons"][0].as_str().unwrap().contains(sum), "{}", run["verdict"]);
+    which.ok(&["down"]);
+
+    let told = which.ok(&["up", "--no-limits"]);
+    assert!(!told.contains("Budget"), "{told}");
+    let (_, run) = bench();
+    assert_eq!(run["settings"]["more"]["limits"], "none");
+    assert!(!run["verdict"]["outcome"].as_str().unwrap().contains("budget"), "{}", run["verdict"]);
+}
+
+#[test]
 fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     let which = Which::new();
     let told = which.ok(&["up", "--lab"]);

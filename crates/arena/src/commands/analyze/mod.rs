@@ -75,7 +75,7 @@ async fn analyze(args: &Args) -> Result<Exit> {
     let is_clean = ended.iter().all(|process| process.fault.is_none());
     ended.retain(|process| process.is_complete);
     if !ended.is_empty() {
-        terminal::print(&report(&ended))?;
+        terminal::print(&report(&ended, args.source.simulate))?;
     }
     Ok(if is_clean { Exit::Good } else { Exit::Failed })
 }
@@ -162,22 +162,27 @@ impl Drop for Progress {
     }
 }
 
-fn report(processes: &[Ended]) -> String {
+/// Times are whole where they were made up, and have two decimals where they were measured.
+fn report(processes: &[Ended], simulated: bool) -> String {
     let rows = || processes.iter().flat_map(|process| &process.rows);
     let throughput: Vec<u64> = rows().map(|row: &Row| row.throughput).collect();
-    let latency: Vec<u64> = rows().map(|row: &Row| row.latency).collect();
+    let latency: Vec<u64> = rows().map(|row: &Row| if simulated { row.latency / 100 } else { row.latency }).collect();
     let max = |values: &[u64]| values.iter().max().copied().unwrap_or_default();
     let min = |values: &[u64]| values.iter().min().copied().unwrap_or_default();
+    let time = |whole: String, hundredths: f64| if simulated { whole } else { format!("{:.2}", hundredths / 100.0) };
+    let exact = |value: u64| time(value.to_string(), value as f64);
+    let latency_mean = latency.iter().sum::<u64>() as f64 / latency.len().max(1) as f64;
+    let latency_95 = percentile_95(&latency);
 
     let mut lines = vec![
         format!("Average Throughput = {} ops/s", mean(&throughput)),
-        format!("Average Latency = {}ms", mean(&latency)),
+        format!("Average Latency = {}ms", time(mean(&latency), latency_mean)),
         format!("Max throughput = {} ops/s", max(&throughput)),
-        format!("Max latency = {}ms", max(&latency)),
+        format!("Max latency = {}ms", exact(max(&latency))),
         format!("Min throughput = {} ops/s", min(&throughput)),
-        format!("Min latency = {}ms", min(&latency)),
+        format!("Min latency = {}ms", exact(min(&latency))),
         format!("Throughput 95th percentile = {:?} ops/s", percentile_95(&throughput)),
-        format!("Latency 95th percentile = {:?}ms", percentile_95(&latency)),
+        format!("Latency 95th percentile = {}ms", time(format!("{latency_95:?}"), latency_95)),
         format!("{} processes run in total", processes.len()),
     ];
     lines.extend(processes.iter().map(process_line));
@@ -216,7 +221,7 @@ mod tests {
         let time = |text: &str| -> Zoned { format!("{text}[UTC]").parse().unwrap() };
         Ended {
             pid,
-            rows: rows.iter().map(|&(throughput, latency)| Row { throughput, latency }).collect(),
+            rows: rows.iter().map(|&(throughput, latency)| Row { throughput, latency: latency * 100 }).collect(),
             is_complete: true,
             fault: None,
             started: time(started),
@@ -246,7 +251,22 @@ pid: 7223 started at Sat Nov 21 00:06:16 2026 and finished at Sat Nov 21 00:06:1
 pid: 7225 started at Sun Nov  1 23:59:58 2026 and finished at Mon Nov  2 00:00:01 2026 taking  3.0 seconds to complete
 
 ";
-        assert_eq!(report(&processes), expected);
+        assert_eq!(report(&processes, true), expected);
+    }
+
+    #[test]
+    fn measured_times_have_two_decimals() {
+        let mut process = ended(7, &[(13, 302), (12, 302)], "2026-11-21T00:06:16", "2026-11-21T00:06:18", 2.1);
+        process.rows[1].latency += 42;
+        let report = report(&[process], false);
+        let times: Vec<&str> = report.lines().filter(|line| line.contains("atency")).collect();
+        let expected = [
+            "Average Latency = 302.21ms",
+            "Max latency = 302.42ms",
+            "Min latency = 302.00ms",
+            "Latency 95th percentile = 302.78ms",
+        ];
+        assert_eq!(times, expected);
     }
 
     #[test]

@@ -120,7 +120,14 @@ fn rows(csv: &[u8]) -> Vec<Row> {
 
 fn row(line: &str) -> Option<Row> {
     let (throughput, latency) = line.split_once(',')?;
-    Some(Row { throughput: throughput.parse().ok()?, latency: latency.parse().ok()? })
+    Some(Row { throughput: throughput.parse().ok()?, latency: hundredths(latency)? })
+}
+
+/// Reads a whole number, or one with two decimals.
+fn hundredths(text: &str) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "00"));
+    let decimals: u64 = decimals.parse().ok().filter(|_| decimals.len() == 2)?;
+    Some(whole.parse::<u64>().ok()? * 100 + decimals)
 }
 
 fn fault(status: ExitStatus, stderr: &[u8]) -> Option<String> {
@@ -142,8 +149,8 @@ mod tests {
 
     #[test]
     fn reads_rows_up_to_where_they_break_off() {
-        let csv = b"Throughput (ops/s),Latency (ms)\r\n1,2\r\n30,40\r\n50";
-        assert_eq!(rows(csv), [Row { throughput: 1, latency: 2 }, Row { throughput: 30, latency: 40 }]);
+        let csv = b"Throughput (ops/s),Latency (ms)\r\n1,2\r\n30,40.05\r\n50,7.1\r\n60,8";
+        assert_eq!(rows(csv), [Row { throughput: 1, latency: 200 }, Row { throughput: 30, latency: 4005 }]);
         assert_eq!(rows(b"1,2\r\n"), []);
         assert_eq!(rows(b""), []);
     }

@@ -15,11 +15,13 @@ use crate::load::driver::rules::Strictness;
 use crate::load::driver::schedule::{Kind, Mix, Profile};
 use crate::load::driver::worker::Behaviour;
 use crate::load::fill;
+use crate::load::location::Origin;
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
 use crate::record::threshold::Threshold;
 use crate::stack::PORT;
+use crate::stack::budget::Budget;
 use crate::stack::which::Which;
 use crate::workspace::Workspace;
 
@@ -53,6 +55,9 @@ pub struct Args {
     /// Let a data directory in memory pass, or a disk that does not wait for flushes; it is said beside the verdict
     #[arg(long)]
     pub(super) volatile: bool,
+    /// CPUs and memory that all services may use together
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    pub(super) budget: Budget,
     /// Write response times second by second as an HDR interval log
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,
@@ -252,8 +257,10 @@ impl EntryArgs {
         };
         let usual = Entry::usual(&base, self.vocabulary)?;
         let at = |path: &Option<String>, usual: String| path.as_deref().map_or(usual, |path| base.path(path));
+        let people_path = at(&self.people_path, usual.people_path);
         Ok(Entry {
-            people_path: at(&self.people_path, usual.people_path),
+            origin: Origin::new(&base.authority(), &people_path)?,
+            people_path,
             count_path: at(&self.count_path, usual.count_path),
             search_parameter: self.search_parameter.clone().unwrap_or(usual.search_parameter),
             statuses: [
@@ -296,7 +303,7 @@ fn mix(text: &str) -> Result<Mix, String> {
 }
 
 fn path(text: &str) -> Result<String, String> {
-    match text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    match text.starts_with('/') && !text.contains('#') && Origin::new("localhost", text).is_ok() {
         true => Ok(text.to_owned()),
         false => Err("expected a path that begins with /".into()),
     }
@@ -321,7 +328,7 @@ mod tests {
         assert!(path("/people").is_ok());
         assert!(["", "500", "8000..500", "a..b", "0..5"].iter().all(|text| span(text).is_err()));
         assert!(["", "1:2", "1:2:3:4", "0:0:0", "1:x:3", "-1:1:1", "1:2:nan"].iter().all(|text| mix(text).is_err()));
-        assert!(["", "people", "/a b"].iter().all(|text| path(text).is_err()));
+        assert!(["", "people", "/a b", "/a#b", "/a|b"].iter().all(|text| path(text).is_err()));
         assert!(["q", "filter[name]"].iter().all(|text| parameter(text).is_ok()));
         assert!(["", "q q", "q&r", "q=", "é"].iter().all(|text| parameter(text).is_err()));
         assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| positive(text).is_err()));

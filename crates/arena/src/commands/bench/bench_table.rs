@@ -18,6 +18,7 @@ pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
     parts.extend(examples(monitor));
     parts.extend((!run.steps.is_empty()).then(|| steps(run)));
     parts.extend((!run.services.is_empty()).then(|| costs(run)));
+    parts.extend(Some(costs::notes(run).join("\n")).filter(|notes| !notes.is_empty()));
     parts.extend(run.people().as_ref().map(score));
     parts.push(driver(run, monitor, driven.strain.0));
     let unchecked = &run.verdict().unchecked;
@@ -27,7 +28,7 @@ pub fn table(run: &Run, driven: &Driven, missed: &[String]) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict().outcome.word();
+    let outcome = run.headline();
     let settings = &run.settings;
     let line = format!(
         "{outcome}: {} of {} requests failed in {:.0} s; {} profile, {}, {}",
@@ -133,8 +134,12 @@ fn score(people: &People) -> String {
 
 fn driver(run: &Run, monitor: &Monitor, strain: Strain) -> String {
     let Some(generator) = &run.generator else { return String::new() };
+    let repeated = match generator.repeated {
+        0 => String::new(),
+        repeated => format!(", {} of them once more as their connection was closed", grouped(repeated as f64)),
+    };
     format!(
-        "Driver: {}; {} of {} requests sent, p99 of the send lag {:.2} ms, {:.0} µs of CPU a request, at most {:.0} % of a core",
+        "Driver: {}; {} of {} requests sent{repeated}, p99 of the send lag {:.2} ms, {:.0} µs of CPU a request, at most {:.0} % of a core",
         strain.name(),
         grouped(generator.sent as f64),
         grouped(generator.intended as f64),

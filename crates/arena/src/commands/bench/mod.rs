@@ -37,7 +37,7 @@ use crate::load::driver::worker::Worker;
 use crate::load::payloads::{Ceiling, Files};
 use crate::observe::{self, Observer};
 use crate::record::history;
-use crate::record::run::{Durability, Limit, People, Run, Settings};
+use crate::record::run::{Durability, Limit, Outcome, People, Run, Settings};
 use crate::record::threshold;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
@@ -104,7 +104,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         survey: survey.as_ref(),
         durability: durability.as_ref(),
         volatile: args.volatile,
+        is_limited: stage.stack.is_some() || are_limited(&run.budget),
     });
+    run.judged = run.judged.held_to(stage.budget_fault(args, &run.budget));
     run.durability = durability;
     publish(args, &run, &driven, log)
 }
@@ -220,9 +222,19 @@ impl Stage {
         [own, others].concat()
     }
 
+    /// How the services fail to keep to the budget. Of others' services the arena may not know what holds them: the verdict
+    /// says so then.
+    fn budget_fault(&self, args: &Args, limits: &[Limit]) -> Option<(Outcome, String)> {
+        match &self.stack {
+            Some(stack) => stack.budget_fault(&args.budget),
+            None if are_limited(limits) => args.budget.fault(limits),
+            None => None,
+        }
+    }
+
     fn settings(&self, args: &Args, plan: &Plan) -> Settings {
         let mut more = args.load.more(self.before);
-        more.extend(self.stack.as_ref().and_then(Running::overlay_setting));
+        more.extend(self.stack.iter().flat_map(Running::settings));
         Settings {
             engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
             vocabulary: args.entry.vocabulary.name().to_owned(),
@@ -249,6 +261,10 @@ fn introduce(before: u64, stack: Option<&Running>, feed: &mut Feed) -> u64 {
     let rows = feed.begin_over(&taken);
     eprintln!("arena: {before} people are stored from before; {rows} rows with their nicknames must be refused");
     0
+}
+
+fn are_limited(limits: &[Limit]) -> bool {
+    !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
 }
 
 /// Every user on its way needs a socket. Where the limit cannot be raised, the run says when it was too low.

@@ -23,7 +23,7 @@ pub fn table(run: &Run) -> String {
 }
 
 fn headline(run: &Run) -> String {
-    let outcome = run.verdict().outcome.word();
+    let outcome = run.headline();
     let people = run.people().map_or(String::new(), |people| {
         format!("{} people stored of {}, ", grouped(people.stored as f64), grouped(people.ceiling as f64))
     });
@@ -76,7 +76,7 @@ fn bold(cells: [&str; COLUMNS]) -> Row {
 }
 
 fn conditions(run: &Run) -> String {
-    let mut text = String::new();
+    let mut text: String = costs::notes(run).iter().map(|note| format!("{note}  \n")).collect();
     if let Some(durability) = &run.durability {
         let honoured = if durability.honoured { "honoured" } else { "NOT honoured" };
         text.push_str(&format!(

@@ -1,6 +1,7 @@
 //! `arena fight`: a whole bout, from a machine with nothing on it to the verdict.
 
 mod bout_table;
+pub mod entry;
 mod warmup;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::commands::database::Database;
 use crate::commands::flushes;
 use crate::commands::verdict;
 use crate::exit::{self, Exit};
-use crate::load::driver::entry::Entry;
+use crate::load::driver::entry::Entry as Server;
 use crate::load::driver::feed::Feed;
 use crate::load::driver::ledger::Fate;
 use crate::load::driver::roll::{Roll, Wrong};
@@ -28,6 +29,8 @@ use crate::observe::Observer;
 use crate::read::report;
 use crate::record::history;
 use crate::record::run::{Driver, Durability, People, Run, SCHEMA, Settings};
+use crate::stack::budget::Budget;
+use crate::stack::entry::Entry;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::{self, Install, Tool};
@@ -37,14 +40,26 @@ use crate::terminal;
 use crate::workspace::Workspace;
 
 /// Arguments of `arena fight`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct FightArgs {
+    /// Fight with an entry of the contest instead: the Compose file in this directory as it is, in Docker.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "database_port", "overlays", "no_limits", "keep_running"])]
+    pub entry: Option<PathBuf>,
+    /// Seconds that an entry has until its port answers HTTP.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+    /// Do not count an entry's people: for entries of other editions, with their own --simulation.
+    #[arg(long)]
+    no_count: bool,
+    /// Keep the images that were built for an entry.
+    #[arg(long)]
+    keep_images: bool,
     #[command(flatten)]
     which: Which,
-    /// In which words the API is spoken to.
-    #[arg(long, value_enum, default_value_t)]
-    vocabulary: Vocabulary,
+    /// In which words the API is spoken to. [default: users; pessoas, the event's own, for an entry]
+    #[arg(long, value_enum)]
+    vocabulary: Option<Vocabulary>,
     /// Multiply every arrival rate.
     #[arg(long, default_value_t = 1.0, value_parser = factor)]
     rate_factor: f64,
@@ -69,20 +84,23 @@ pub struct FightArgs {
     seed: u64,
     /// Begin over people: those who were kept from before, and as many more as the first N of `cargo arena fill` lack.
     /// With 0, only those who were kept; they stay, and the bout's people with them.
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(..=fill::MOST))]
+    #[arg(long, value_name = "N", conflicts_with = "entry", value_parser = RangedU64ValueParser::<u64>::new().range(..=fill::MOST))]
     over: Option<u64>,
-    /// A name for the run, for reports and comparisons.
+    /// A name for the run, for reports and comparisons. [default: for an entry, its directory's]
     #[arg(long)]
-    label: Option<String>,
-    /// Print the run as one JSON document instead of the table.
+    pub label: Option<String>,
+    /// Print one JSON document instead of the table.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Do not hold the services to the limits of docker-compose.yml.
     #[arg(long)]
     no_limits: bool,
     /// Let a data directory in memory pass, or a disk that does not wait for flushes; it is said beside the verdict.
     #[arg(long)]
     volatile: bool,
+    /// CPUs and memory that all services may use together.
+    #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
+    budget: Budget,
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
@@ -103,9 +121,45 @@ impl FightArgs {
         if self.quick { 0.1 } else { self.duration_factor }
     }
 
+    /// The same bout with an entry, whose name it bears.
+    pub fn against(&self, entry: &Entry) -> Self {
+        Self { entry: Some(entry.folder.clone()), label: Some(entry.name.clone()), ..self.clone() }
+    }
+
+    /// What makes one bout another than the next, in words by which it is known again.
+    pub fn asked(&self) -> String {
+        let vocabulary = self.vocabulary.map_or("usual", Vocabulary::name);
+        let files = [&self.simulation, &self.payloads, &self.terms]
+            .map(|file| file.as_ref().map(|file| file.display().to_string()));
+        format!(
+            "{vocabulary} words, rates x{}, durations x{}, files {files:?}, seed {}, budget {}, counted: {}",
+            self.rate_factor,
+            self.duration_factor(),
+            self.seed,
+            self.budget,
+            !self.no_count
+        )
+    }
+
+    fn vocabulary(&self) -> Vocabulary {
+        let usual = if self.entry.is_some() { Vocabulary::Pessoas } else { Vocabulary::default() };
+        self.vocabulary.unwrap_or(usual)
+    }
+
+    /// Where the people come from, as a setting of the run.
+    fn feed_setting(&self) -> (String, String) {
+        match &self.payloads {
+            Some(file) => ("payloads".into(), file.display().to_string()),
+            None => ("seed".into(), self.seed.to_string()),
+        }
+    }
+
     /// What the command line alone tells to be wrong.
-    fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
-        self.which.check(workspace, !self.no_limits)?;
+    pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        match &self.entry {
+            None => self.which.check(workspace, !self.no_limits)?,
+            Some(_) => ensure!(self.wait > 0, "--wait is 0, and nothing answers at once"),
+        }
         gatling::check(self.simulation.as_deref())?;
         // Any other simulation brings its own rates and durations.
         let unchanged = self.rate_factor == 1.0 && self.duration_factor() == 1.0;
@@ -116,7 +170,7 @@ impl FightArgs {
         let Some((file, terms)) = self.payloads.as_ref().zip(self.terms.as_ref()) else { return Ok(()) };
         std::fs::File::open(terms).with_context(|| format!("cannot read {}", terms.display()))?;
         let spoken = payloads::vocabulary(file)?.name();
-        let asked = self.vocabulary.name();
+        let asked = self.vocabulary().name();
         ensure!(spoken == asked, "{} is in the words of --vocabulary {spoken}, not {asked}", file.display());
         Ok(())
     }
@@ -131,6 +185,12 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     if exit::accept(arguments.check(&workspace)).is_none() {
         return Ok(Exit::Usage);
+    }
+    if let Some(folder) = &arguments.entry {
+        let Some(entry) = exit::accept(Entry::at(folder).and_then(|entry| entry.check().map(|()| entry))) else {
+            return Ok(Exit::Usage);
+        };
+        return publish(arguments, &workspace, &entry::fight(arguments, &workspace, &entry)?);
     }
     let interrupted = exit::interruption()?;
     ensure!(
@@ -154,14 +214,14 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let running = guard.up()?;
     let _ports = (arguments.which.engine == Engine::Docker).then(SoonFree::until_dropped);
     let mut database = Database::connect(&running.database)?;
-    let mut feed = Feed::of_payloads(&files.payloads, arguments.vocabulary)?;
+    let mut feed = Feed::of_payloads(&files.payloads, arguments.vocabulary())?;
     let before = gather(arguments, &guard, &mut database, &mut feed)?;
     exit::fail_if_interrupted()?;
     eprintln!("arena: warming up");
-    warmup::warm_up(&running.url, arguments.vocabulary, &mut database, before)?;
+    warmup::warm_up(&running.url, arguments.vocabulary(), &mut database, before)?;
     let durability = database.durability(running.database_folder.as_deref())?;
-    let people_url = format!("{}{}", running.url, arguments.vocabulary.people_path());
-    let durability = flushes::probe(&durability, &people_url, arguments.vocabulary, &mut database)?;
+    let people_url = format!("{}{}", running.url, arguments.vocabulary().people_path());
+    let durability = flushes::probe(&durability, &people_url, arguments.vocabulary(), &mut database)?;
     match before {
         0 => database.remove_everybody()?,
         _ => database.checkpoint()?,
@@ -171,7 +231,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let id = history::new_id("fight");
     let settings = gatling::Settings {
         base_url: running.url.clone(),
-        vocabulary: arguments.vocabulary.name().to_owned(),
+        vocabulary: arguments.vocabulary().name().to_owned(),
         payloads: files.payloads.clone(),
         search_terms: files.terms.clone(),
         rate_factor: arguments.rate_factor,
@@ -182,7 +242,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let bout = Bout { arguments, workspace: &workspace, running: &running, feed, before, id, durability };
     let run = bout.fight(&mut database, || gatling::run(&simulation, &settings, &interrupted))?;
     drop(guard);
-    bout.publish(&run)
+    publish(arguments, &workspace, &run)
 }
 
 /// What is known before the first request.
@@ -208,7 +268,8 @@ impl Bout<'_> {
         // Gatling starts long before its first request, and writes reports long after the last: neither is the bout.
         let (services, service_series) = observed.during(results.started, results.seconds);
         let during = before.compare(database)?;
-        let FightArgs { rate_factor, vocabulary, volatile, .. } = *self.arguments;
+        let FightArgs { rate_factor, volatile, .. } = *self.arguments;
+        let vocabulary = self.arguments.vocabulary();
         let punctuality = gatling::punctuality(&results, rate_factor, self.arguments.duration_factor(), cpu);
 
         let sent = |kind: &str| results.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
@@ -234,6 +295,7 @@ impl Bout<'_> {
             volatile,
             strain: punctuality.as_ref().map(|punctuality| punctuality.strain.clone()),
         });
+        let judged = judged.held_to(self.running.budget_fault(&self.arguments.budget));
         let mut series = results.series;
         series.services = service_series;
         let mut versions = machine::versions(self.running);
@@ -264,7 +326,7 @@ impl Bout<'_> {
     /// Holds everybody in the table against the rows that were sent, and has the API find some of them: Gatling looks at
     /// statuses alone.
     fn look_around(&self, database: &mut Database, creates: u64) -> anyhow::Result<(BTreeMap<Wrong, u64>, Survey)> {
-        let vocabulary = self.arguments.vocabulary;
+        let vocabulary = self.arguments.vocabulary();
         let fates = (0..creates).map(|_| Fate::Unknown);
         let mut roll = Roll::call(&self.feed, fates, self.before == 0);
         let everybody = match self.before {
@@ -277,22 +339,19 @@ impl Bout<'_> {
             *wrong.entry(mismatch).or_default() += 1;
         }
         let base = self.running.url.parse().map_err(anyhow::Error::msg).context("the stack's URL")?;
-        Ok((wrong, Survey::take(&Entry::usual(&base, vocabulary)?, &roll)))
+        Ok((wrong, Survey::take(&Server::usual(&base, vocabulary)?, &roll)))
     }
 
     fn settings(&self, simulation: &str) -> Settings {
         let mut more = BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
-        match &self.arguments.payloads {
-            Some(file) => more.insert("payloads".into(), file.display().to_string()),
-            None => more.insert("seed".into(), self.arguments.seed.to_string()),
-        };
-        more.extend(self.running.overlay_setting());
+        more.extend([self.arguments.feed_setting()]);
+        more.extend(self.running.settings());
         if self.before > 0 {
             more.insert("people before".into(), self.before.to_string());
         }
         Settings {
             engine: self.running.engine.name().to_owned(),
-            vocabulary: self.arguments.vocabulary.name().to_owned(),
+            vocabulary: self.arguments.vocabulary().name().to_owned(),
             profile: "event".to_owned(),
             target: self.running.url.clone(),
             rate_factor: self.arguments.rate_factor,
@@ -300,22 +359,31 @@ impl Bout<'_> {
             more,
         }
     }
+}
 
-    /// Keeps the run, makes its page and prints the verdict.
-    fn publish(&self, run: &Run) -> anyhow::Result<Exit> {
-        let document = history::save(run)?;
-        let page = document.with_extension("html");
-        report::write(std::slice::from_ref(run), &page)?;
-        if self.arguments.json {
-            terminal::print_json(run)?;
-        } else {
-            terminal::print(&format!("\n{}\n", bout_table::table(run)))?;
-        }
-        eprintln!("arena: report    {}", page.display());
-        eprintln!("arena: document  {}", document.display());
-        eprintln!("arena: Gatling   {}", self.workspace.path("runs").join(&self.id).display());
-        Ok(verdict::exit(run.verdict().outcome))
+/// Keeps the run, makes its page and prints the verdict.
+fn publish(arguments: &FightArgs, workspace: &Workspace, run: &Run) -> anyhow::Result<Exit> {
+    let page = keep(run)?;
+    if arguments.json {
+        terminal::print_json(run)?;
+    } else {
+        terminal::print(&format!("\n{}\n", bout_table::table(run)))?;
     }
+    eprintln!("arena: report    {}", page.display());
+    eprintln!("arena: document  {}", page.with_extension("json").display());
+    eprintln!("arena: Gatling   {}", workspace.path("runs").join(&run.id).display());
+    Ok(verdict::exit(run.verdict().outcome))
+}
+
+/// Keeps the run and makes its page, and says where that is.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn keep(run: &Run) -> anyhow::Result<PathBuf> {
+    let page = history::save(run)?.with_extension("html");
+    report::write(std::slice::from_ref(run), &page)?;
+    Ok(page)
 }
 
 /// Sees to it that those are there over whom the bout is to be, which is nobody unless the user says so; tells the feed of
@@ -345,7 +413,7 @@ fn files(arguments: &FightArgs, workspace: &Workspace) -> anyhow::Result<Files> 
     if let Some((payloads, terms)) = arguments.payloads.clone().zip(arguments.terms.clone()) {
         return Ok(Files { payloads, terms });
     }
-    payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary, payloads::ROWS, arguments.seed)
+    payloads::ensure(&workspace.path("target/payloads"), arguments.vocabulary(), payloads::ROWS, arguments.seed)
 }
 
 /// Ends the stack however the bout ends.

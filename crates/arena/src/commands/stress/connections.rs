@@ -1,22 +1,25 @@
 //! Connections that each send one request after the other, and the tally of what came back.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST, LOCATION};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::script::{Request, Script};
 use super::{Row, Source, connect};
 use crate::load::base_url::BaseUrl;
+use crate::load::location::Origin;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between a failure and the next try, so that a dead target is not hammered.
@@ -25,6 +28,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// A load under way. It ends when this is dropped.
 pub struct Load {
     tally: Rc<RefCell<Tally>>,
+    heard: Rc<Notify>,
     since: Instant,
     tasks: Vec<AbortHandle>,
 }
@@ -45,8 +49,12 @@ struct Tally {
     completed: u64,
     /// Of those, summed.
     latency: Duration,
+    /// The end of the latest of them.
+    last: Option<Instant>,
     /// Start of the request that each connection waits for.
     under_way: Vec<Option<Instant>>,
+    /// Connections whose first request has not ended.
+    silent: BTreeSet<usize>,
     sent: u64,
     failed: u64,
     first_failure: Option<String>,
@@ -60,21 +68,29 @@ impl Load {
     pub async fn start(source: &Source) -> Result<Self> {
         connect::check(&source.target).await?;
         let connections = usize::from(source.connections);
-        let tally = Rc::new(RefCell::new(Tally { under_way: vec![None; connections], ..Tally::default() }));
+        let tally =
+            Tally { under_way: vec![None; connections], silent: (0..connections).collect(), ..Tally::default() };
+        let (tally, heard) = (Rc::new(RefCell::new(tally)), Rc::new(Notify::new()));
+        let origin = Origin::new(&source.target.authority(), &source.target.path(source.vocabulary.people_path()))?;
         let tasks = (0..connections)
             .map(|index| {
-                let connection = Connection { target: source.target.clone(), sender: None };
-                spawn_local(drive(connection, Script::new(source), index, Rc::clone(&tally))).abort_handle()
+                let connection = Connection { target: source.target.clone(), origin: origin.clone(), sender: None };
+                let reports = Reports { index, tally: Rc::clone(&tally), heard: Rc::clone(&heard) };
+                spawn_local(drive(connection, Script::new(source), reports)).abort_handle()
             })
             .collect();
-        Ok(Self { tally, since: Instant::now(), tasks })
+        Ok(Self { tally, heard, since: Instant::now(), tasks })
+    }
+
+    /// Is told once every connection has had its first answer, or failed to get one.
+    pub fn heard(&self) -> Rc<Notify> {
+        Rc::clone(&self.heard)
     }
 
     /// What was completed since the last call.
     pub fn row(&mut self) -> Row {
-        let now = Instant::now();
-        let row = self.tally.borrow_mut().take_row(now, now - self.since);
-        self.since = now;
+        let (row, end) = self.tally.borrow_mut().take_row(self.since, Instant::now());
+        self.since = end;
         row
     }
 
@@ -98,11 +114,14 @@ impl Tally {
 
     fn end(&mut self, index: usize, failure: Option<String>) {
         let started = self.under_way[index].take();
+        self.silent.remove(&index);
         self.sent += 1;
         match failure {
             None => {
+                let now = Instant::now();
                 self.completed += 1;
-                self.latency += started.map_or(Duration::ZERO, |started| started.elapsed());
+                self.latency += started.map_or(Duration::ZERO, |started| now - started);
+                self.last = Some(now);
             }
             Some(failure) => {
                 self.failed += 1;
@@ -111,14 +130,18 @@ impl Tally {
         }
     }
 
-    fn take_row(&mut self, now: Instant, elapsed: Duration) -> Row {
+    /// The row of what was completed since a moment, and the moment at which the next one begins.
+    ///
+    /// That is the end of the last request: those under way are the next row's. Only a target that has been silent for
+    /// longer than an answer takes makes the row last until now.
+    fn take_row(&mut self, since: Instant, now: Instant) -> (Row, Instant) {
         let completed = std::mem::take(&mut self.completed);
         let latency = std::mem::take(&mut self.latency);
         let mean = if completed > 0 { latency.as_secs_f64() / completed as f64 } else { self.mean_wait(now) };
-        Row {
-            throughput: (completed as f64 / elapsed.as_secs_f64()).round() as u64,
-            latency: (mean * 1_000.0).round() as u64,
-        }
+        let last = self.last.filter(|last| completed > 0 && *last > since && (now - *last).as_secs_f64() < mean);
+        let end = last.unwrap_or(now);
+        let throughput = (completed as f64 / (end - since).as_secs_f64()).round() as u64;
+        (Row { throughput, latency: (mean * 1e5).round() as u64 }, end)
     }
 
     /// For how many seconds the requests under way have waited on average.
@@ -131,23 +154,44 @@ impl Tally {
 /// A connection that is opened when needed and kept as long as the target keeps it.
 struct Connection {
     target: BaseUrl,
+    origin: Origin,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-async fn drive(mut connection: Connection, mut script: Script, index: usize, tally: Rc<RefCell<Tally>>) {
+/// Where one connection tells what became of its requests.
+struct Reports {
+    index: usize,
+    tally: Rc<RefCell<Tally>>,
+    heard: Rc<Notify>,
+}
+
+impl Reports {
+    fn begin(&self) {
+        self.tally.borrow_mut().begin(self.index);
+    }
+
+    fn end(&self, failure: Option<String>) {
+        let mut tally = self.tally.borrow_mut();
+        tally.end(self.index, failure);
+        if tally.silent.is_empty() {
+            self.heard.notify_one();
+        }
+    }
+}
+
+async fn drive(mut connection: Connection, mut script: Script, reports: Reports) {
     loop {
         let request = script.request();
-        tally.borrow_mut().begin(index);
+        reports.begin();
         match connection.exchange(&request).await {
-            Ok(location) => {
-                tally.borrow_mut().end(index, None);
-                if let Some(location) = location {
-                    script.created(&location);
+            Ok(path) => {
+                reports.end(None);
+                if let Some(path) = path {
+                    script.created(path);
                 }
             }
             Err(error) => {
-                let failure = format!("{} {}: {error:#}", request.method, request.path);
-                tally.borrow_mut().end(index, Some(failure));
+                reports.end(Some(format!("{} {}: {error:#}", request.method, request.path)));
                 connection.sender = None;
                 sleep(PAUSE_AFTER_FAILURE).await;
             }
@@ -156,7 +200,7 @@ async fn drive(mut connection: Connection, mut script: Script, index: usize, tal
 }
 
 impl Connection {
-    /// Sends `request`, reads the answer to its end and returns the `Location` of what it created.
+    /// Sends `request`, reads the answer to its end and returns the path of what it created.
     async fn exchange(&mut self, request: &Request) -> Result<Option<String>> {
         timeout(ANSWER_TIMEOUT, self.send(request))
             .await
@@ -166,7 +210,7 @@ impl Connection {
     async fn send(&mut self, request: &Request) -> Result<Option<String>> {
         let message = hyper::Request::builder()
             .method(&request.method)
-            .uri(self.target.path(&request.path))
+            .uri(&request.path)
             .header(HOST, self.target.authority())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(request.body.clone())))?;
@@ -176,7 +220,7 @@ impl Connection {
         while let Some(frame) = body.frame().await {
             frame?;
         }
-        created(request, &Response::from_parts(head, ()))
+        self.created(request, &Response::from_parts(head, ()))
     }
 
     async fn ready(&mut self) -> Result<&mut SendRequest<Full<Bytes>>> {
@@ -193,21 +237,20 @@ impl Connection {
         }
         self.sender.as_mut().context("the connection is gone")
     }
-}
 
-/// The `Location` of a create, once the status is the right one.
-fn created(request: &Request, answer: &Response<()>) -> Result<Option<String>> {
-    let status = answer.status();
-    match request.expected {
-        Some(expected) => ensure!(status == expected, "{status} instead of {}", expected.as_u16()),
-        None => ensure!(status.as_u16() < 400, "{status}"),
-    }
-    if request.expected != Some(StatusCode::CREATED) {
-        return Ok(None);
-    }
-    match answer.headers().get(LOCATION).map(|location| location.to_str()) {
-        Some(Ok(location)) => Ok(Some(location.to_owned())),
-        _ => bail!("{status} without a Location"),
+    /// The path of what a create has made, once the status is the right one.
+    fn created(&self, request: &Request, answer: &Response<()>) -> Result<Option<String>> {
+        let status = answer.status();
+        match request.expected {
+            Some(expected) => ensure!(status == expected, "{status} instead of {}", expected.as_u16()),
+            None => ensure!(status.as_u16() < 400, "{status}"),
+        }
+        if request.expected != Some(StatusCode::CREATED) {
+            return Ok(None);
+        }
+        let location = answer.headers().get(LOCATION);
+        let path = location.and_then(|location| self.origin.locate(location.as_bytes()));
+        Ok(Some(path.with_context(|| format!("{status} without a path in Location"))?))
     }
 }
 
@@ -215,13 +258,31 @@ fn created(request: &Request, answer: &Response<()>) -> Result<Option<String>> {
 mod tests {
     use super::*;
 
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn completed(completed: u64, latency: u64, last: Instant) -> Tally {
+        Tally { completed, latency: completed as u32 * MS(latency), last: Some(last), ..Tally::default() }
+    }
+
     #[test]
     fn a_row_is_a_rate_and_a_mean() {
-        let now = Instant::now();
-        let mut tally = Tally { completed: 50, latency: Duration::from_millis(620), ..Tally::default() };
-        let row = tally.take_row(now, Duration::from_millis(100));
-        assert_eq!(row, Row { throughput: 500, latency: 12 });
-        assert_eq!(tally.take_row(now, Duration::from_secs(1)), Row { throughput: 0, latency: 0 });
+        let start = Instant::now();
+        let mut tally = Tally { latency: MS(625), ..completed(50, 0, start + MS(100)) };
+        let (row, end) = tally.take_row(start, start + MS(100));
+        assert_eq!(row, Row { throughput: 500, latency: 1_250 });
+        assert_eq!(tally.take_row(end, end + MS(1_000)).0, Row { throughput: 0, latency: 0 });
+    }
+
+    #[test]
+    fn a_row_ends_with_its_last_answer_unless_the_target_fell_silent() {
+        let start = Instant::now();
+        let end_of = |last: u64| {
+            let mut tally = completed(12, 302, start + MS(last));
+            let (row, end) = tally.take_row(start, start + MS(1_000));
+            (row.throughput, end - start)
+        };
+        assert_eq!(end_of(906), (13, MS(906)), "what is under way is the next row's");
+        assert_eq!(end_of(500), (12, MS(1_000)), "it takes longer than an answer does");
     }
 
     #[test]
@@ -229,8 +290,8 @@ mod tests {
         let start = Instant::now();
         let under_way = vec![Some(start), Some(start + Duration::from_secs(2)), None];
         let mut tally = Tally { under_way, ..Tally::default() };
-        let row = tally.take_row(start + Duration::from_secs(4), Duration::from_secs(1));
-        assert_eq!(row, Row { throughput: 0, latency: 3_000 });
+        let now = start + Duration::from_secs(4);
+        assert_eq!(tally.take_row(start, now), (Row { throughput: 0, latency: 300_000 }, now));
     }
 
     #[test]

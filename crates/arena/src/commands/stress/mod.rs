@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use connect::check;
 
@@ -24,16 +24,22 @@ pub const HEADER: &str = "Throughput (ops/s),Latency (ms)";
 const MAX_THROUGHPUT: u64 = 99_999;
 const MAX_LATENCY_MS: u64 = 19_999;
 
-/// Until the first row, when requests are measured: long enough to say something, short enough to be at once.
+/// The first row comes after this time at the earliest, when requests are measured: long enough to say something, short
+/// enough to be at once.
 const FIRST_SLICE: Duration = Duration::from_millis(100);
+
+/// It waits as long as this for every connection to have its first answer. A row that came before any answer would say
+/// of the target that it does nothing, and would weigh as much as a row over a whole second.
+const LONGEST_FIRST_SLICE: Duration = Duration::from_secs(1);
 
 /// Load a target for some seconds and print throughput and latency of each as CSV.
 ///
 /// The CSV has CRLF line ends. The first row comes at once, one more every second, SECONDS rows in all.
 ///
-/// A row holds the completed requests per second and their mean latency in milliseconds, both as whole numbers, since
-/// the row before it; the first covers the first 0.1 seconds. Requests that fail do not count. Where none completed, the
-/// latency is how long those under way have waited. Each connection sends its next request when the last is answered.
+/// A row holds the completed requests per second and their mean latency in milliseconds, with two decimals, since the row
+/// before it; the first comes as soon as every connection has had an answer, after 0.1 seconds at the earliest and after
+/// one at the latest. Requests that fail do not count. Where none completed, the latency is how long those under way have
+/// waited. Each connection sends its next request when the last is answered.
 /// The exit status is 1 when requests failed, or none was answered.
 ///
 /// Without --path the load is a mix on the people API: create a person, fetch it, and a search after every fifth.
@@ -75,7 +81,7 @@ pub struct Source {
 pub struct Row {
     /// Completed requests per second.
     pub throughput: u64,
-    /// Their mean latency in milliseconds.
+    /// Their mean latency in hundredths of a millisecond.
     pub latency: u64,
 }
 
@@ -94,22 +100,29 @@ pub fn run(args: Args) -> Result<Exit> {
 async fn stress(args: &Args) -> Result<Exit> {
     if args.source.simulate {
         let mut random = args.seed.map_or_else(Random::unseeded, Random::new);
-        print_rows(args.seconds, Duration::ZERO, || simulated(&mut random)).await?;
+        print_rows(args.seconds, std::future::ready(()), || simulated(&mut random)).await?;
         return Ok(Exit::Good);
     }
     let mut load = Load::start(&args.source).await?;
-    print_rows(args.seconds, FIRST_SLICE, || load.row()).await?;
+    let (start, heard) = (Instant::now(), load.heard());
+    let first = async {
+        sleep_until(start + FIRST_SLICE).await;
+        // Without an answer from every connection the row says what it can.
+        let _ = timeout_at(start + LONGEST_FIRST_SLICE, heard.notified()).await;
+    };
+    print_rows(args.seconds, first, || measured(load.row())).await?;
     Ok(exit(load.failures()))
 }
 
-/// Prints a row after `first` and one every second from then on, and returns `seconds` after it was called.
-async fn print_rows(seconds: u32, first: Duration, mut row: impl FnMut() -> Row) -> io::Result<()> {
+/// Prints a row once `first` has come and one every second from then on, and returns `seconds` after it was called.
+async fn print_rows(seconds: u32, first: impl Future<Output = ()>, mut row: impl FnMut() -> String) -> io::Result<()> {
     let start = Instant::now();
     print_line(HEADER)?;
+    first.await;
+    let first = Instant::now();
     for second in 0..seconds {
-        sleep_until(start + first + Duration::from_secs(second.into())).await;
-        let Row { throughput, latency } = row();
-        print_line(&format!("{throughput},{latency}"))?;
+        sleep_until(first + Duration::from_secs(second.into())).await;
+        print_line(&row())?;
     }
     sleep_until(start + Duration::from_secs(seconds.into())).await;
     Ok(())
@@ -127,8 +140,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn simulated(random: &mut Random) -> Row {
-    Row { throughput: random.between(0, MAX_THROUGHPUT), latency: random.between(0, MAX_LATENCY_MS) }
+/// A row of random whole numbers.
+fn simulated(random: &mut Random) -> String {
+    let throughput = random.between(0, MAX_THROUGHPUT);
+    format!("{throughput},{}", random.between(0, MAX_LATENCY_MS))
+}
+
+fn measured(Row { throughput, latency }: Row) -> String {
+    format!("{throughput},{}.{:02}", latency / 100, latency % 100)
 }
 
 fn exit(Failures { sent, failed, first }: Failures) -> Exit {

@@ -4,6 +4,7 @@ use hyper::Method;
 use hyper::StatusCode;
 
 use super::Source;
+use crate::load::base_url::BaseUrl;
 use crate::load::payloads::random::Random;
 use crate::load::payloads::{self, Person};
 use crate::load::vocabulary::Vocabulary;
@@ -34,6 +35,7 @@ pub enum Script {
 
 /// Where the mix on the people API stands.
 pub struct People {
+    target: BaseUrl,
     vocabulary: Vocabulary,
     random: Random,
     people: Box<dyn Iterator<Item = Person>>,
@@ -46,10 +48,11 @@ impl Script {
     /// A sequence of its own that no other resembles.
     pub fn new(source: &Source) -> Self {
         if let Some(path) = &source.path {
-            return Self::Get(path.clone());
+            return Self::Get(source.target.path(path));
         }
         let mut random = Random::unseeded();
         Self::People(Box::new(People {
+            target: source.target.clone(),
             vocabulary: source.vocabulary,
             people: Box::new(payloads::people(random.next_u64()).filter(|person| person.status == 201)),
             terms: Box::new(payloads::terms(random.next_u64())),
@@ -67,10 +70,10 @@ impl Script {
         }
     }
 
-    /// Takes note of where the last request created somebody.
-    pub fn created(&mut self, location: &str) {
+    /// Takes note of the path of whom the last request created.
+    pub fn created(&mut self, path: String) {
         if let Self::People(people) = self {
-            people.created = Some(path_of(location).to_owned());
+            people.created = Some(path);
         }
     }
 }
@@ -90,7 +93,7 @@ impl People {
 
     fn search(&mut self) -> Request {
         let term = self.terms.next().unwrap_or_default().replace(' ', "+");
-        get(format!("{}?{}={term}", self.vocabulary.people_path(), self.vocabulary.search_parameter()))
+        get(format!("{}?{}={term}", self.people_path(), self.vocabulary.search_parameter()))
     }
 
     fn create(&mut self) -> Request {
@@ -102,21 +105,19 @@ impl People {
         });
         Request {
             method: Method::POST,
-            path: self.vocabulary.people_path().to_owned(),
+            path: self.people_path(),
             body: body.unwrap_or_default(),
             expected: Some(StatusCode::CREATED),
         }
+    }
+
+    fn people_path(&self) -> String {
+        self.target.path(self.vocabulary.people_path())
     }
 }
 
 fn get(path: String) -> Request {
     Request { method: Method::GET, path, body: String::new(), expected: Some(StatusCode::OK) }
-}
-
-/// A `Location` may be a whole URL.
-fn path_of(location: &str) -> &str {
-    let Some((_, rest)) = location.split_once("://") else { return location };
-    rest.find('/').map_or("/", |slash| &rest[slash..])
 }
 
 #[cfg(test)]
@@ -141,7 +142,7 @@ mod tests {
                 let create = script.request();
                 assert_eq!((create.method, create.path.as_str()), (Method::POST, "/pessoas"));
                 assert_eq!(payloads::Oracle::new(Vocabulary::Pessoas).create(create.body.as_bytes()), 201);
-                script.created(&format!("/pessoas/{id}"));
+                script.created(format!("/pessoas/{id}"));
                 assert_eq!(script.request().path, format!("/pessoas/{id}"));
             }
             assert!(script.request().path.starts_with("/pessoas?t="));
@@ -160,12 +161,5 @@ mod tests {
         let mut script = script(Some("/health?deep"));
         assert_eq!(script.request().path, "/health?deep");
         assert_eq!(script.request().expected, None);
-    }
-
-    #[test]
-    fn takes_the_path_of_a_location() {
-        assert_eq!(path_of("/users/1"), "/users/1");
-        assert_eq!(path_of("http://localhost:9999/users/1"), "/users/1");
-        assert_eq!(path_of("http://localhost"), "/");
     }
 }

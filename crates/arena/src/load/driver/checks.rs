@@ -138,7 +138,8 @@ fn upper(text: &str) -> String {
 /// What is wrong with the body of a fetch, given the row that was sent and the path that was fetched.
 pub fn fetched(body: &[u8], sent: &[u8], path: &[u8]) -> Result<(), &'static str> {
     let person = Person::parse(body).ok_or("answer is not a person")?;
-    let id = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let id = path.rsplit(|byte| *byte == b'/').find(|segment| !segment.is_empty()).unwrap_or_default();
     if person.id.as_ref().is_none_or(|text| text.0.as_bytes() != id) {
         return Err("answer has another id");
     }
@@ -194,6 +195,7 @@ mod tests {
         let path = b"/users/abc";
         let good = r#"{"id":"abc","nickname":"josé","fullname":"Jóse","dob":"2000-10-01","stack":["C#","Node"]}"#;
         assert_eq!(fetched(good.as_bytes(), SENT, path), Ok(()));
+        assert_eq!(fetched(good.as_bytes(), SENT, b"/users/abc/?x"), Ok(()));
         assert_eq!(fetched(good.as_bytes(), SENT, b"/users/abd"), Err("answer has another id"));
         assert_eq!(fetched(&good.as_bytes()[1..], SENT, path), Err("answer is not a person"));
         for (from, to) in

@@ -86,6 +86,7 @@ fn generator(monitor: &Monitor) -> Generator {
     Generator {
         intended: monitor.sent + monitor.unsent.values().sum::<u64>(),
         sent: monitor.sent,
+        repeated: monitor.repeated,
         send_lag_p99: monitor.lag.value_at_quantile(0.99) as f64 / 1e3,
         cpu_seconds: monitor.cpu().as_secs_f64(),
     }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::checks::Statuses;
 use super::schedule::Kind;
 use crate::load::base_url::BaseUrl;
+use crate::load::location::Origin;
 use crate::load::vocabulary::Vocabulary;
 
 /// Statuses that are right unless somebody says otherwise, by kind.
@@ -23,6 +24,8 @@ pub struct Entry {
     pub host: String,
     /// The path that creates and searches.
     pub people_path: String,
+    /// The URL that creates go to.
+    pub origin: Origin,
     /// The path that counts people.
     pub count_path: String,
     /// The query parameter of a search.
@@ -40,11 +43,13 @@ impl Entry {
     pub fn usual(base: &BaseUrl, vocabulary: Vocabulary) -> anyhow::Result<Self> {
         let statuses = STATUSES.map(str::parse).into_iter().collect::<Result<Vec<Statuses>, _>>();
         let statuses = statuses.ok().and_then(|statuses| statuses.try_into().ok()).context("the usual statuses")?;
+        let people_path = base.path(vocabulary.people_path());
         Ok(Self {
             url: base.to_string(),
             address: base.resolve()?,
             host: base.authority(),
-            people_path: base.path(vocabulary.people_path()),
+            origin: Origin::new(&base.authority(), &people_path)?,
+            people_path,
             count_path: base.path(vocabulary.count_path()),
             search_parameter: vocabulary.search_parameter().to_owned(),
             statuses,

@@ -20,6 +20,8 @@ pub struct Answer<'a> {
     pub location: Option<&'a [u8]>,
     /// Content, with the transfer coding taken off.
     pub body: Cow<'a, [u8]>,
+    /// What came behind the answer, though nothing was asked for.
+    pub excess: &'a [u8],
     /// Whether another request may follow on the same connection.
     pub reusable: bool,
 }
@@ -106,7 +108,7 @@ fn with_body<'a>(
         BodyLength::UntilEnd => return Ok(Input::Partial { until: input.len() + 1 }),
     };
     let reusable = head.keep_alive && !ended && after.is_empty();
-    Ok(Input::Whole(Answer { status, location: head.location, body, reusable }))
+    Ok(Input::Whole(Answer { status, location: head.location, body, excess: after, reusable }))
 }
 
 enum BodyLength {
@@ -262,7 +264,18 @@ mod tests {
         ] {
             assert_eq!(whole(format!("{head}\r\n\r\n").as_bytes(), false).reusable, reusable, "{head}");
         }
-        assert!(!whole(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore", false).reusable);
+    }
+
+    #[test]
+    fn bytes_behind_an_answer_are_told_apart_from_it() {
+        for text in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
+            b"HTTP/1.1 204 No Content\r\n\r\nmore",
+        ] {
+            let answer = whole(text, false);
+            assert_eq!((answer.excess, answer.reusable), (&b"more"[..], false));
+        }
     }
 
     #[test]

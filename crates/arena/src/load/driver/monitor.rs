@@ -106,6 +106,8 @@ pub struct Monitor {
     pub in_flight: u64,
     /// Requests that were sent.
     pub sent: u64,
+    /// Those of them that were sent once more, on another connection.
+    pub repeated: u64,
     /// Requests that could not be sent for want of sockets or ports, by reason.
     pub unsent: BTreeMap<String, u64>,
     /// Creates that were answered with 201.
@@ -141,6 +143,7 @@ impl Monitor {
             tallies: std::array::from_fn(|_| Tally::new(&empty)),
             in_flight: 0,
             sent: 0,
+            repeated: 0,
             unsent: BTreeMap::new(),
             acknowledged: 0,
             unknown: 0,
@@ -200,6 +203,7 @@ impl Monitor {
         }
         self.in_flight = later.in_flight;
         self.sent += later.sent;
+        self.repeated += later.repeated;
         for (reason, count) in later.unsent {
             *self.unsent.entry(reason).or_default() += count;
         }

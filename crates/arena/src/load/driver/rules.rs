@@ -80,7 +80,10 @@ impl<'a> Rules<'a> {
             let failure = Failure::new(format!("status {status}")).with(&answer.body);
             return Err(if is_overload(status) { failure.of_overload() } else { failure });
         }
-        if subject.kind == Kind::Create && status == 201 && location(answer).is_none() {
+        if !answer.excess.is_empty() {
+            return Err(Failure::new("bytes behind the answer").with(answer.excess));
+        }
+        if subject.kind == Kind::Create && status == 201 && self.location(answer).is_none() {
             return Err(Failure::new("no path in Location"));
         }
         if !self.strictness.check {
@@ -93,6 +96,11 @@ impl<'a> Rules<'a> {
             Kind::InvalidSearch => Ok(()),
         };
         outcome.map_err(|reason| Failure::new(reason).with(&answer.body))
+    }
+
+    /// The path of whom an answer says that it created.
+    pub fn location(&self, answer: &Answer) -> Option<String> {
+        self.entry.origin.locate(answer.location?)
     }
 
     fn check_create(&self, number: u64, answer: &Answer) -> Result<(), Failure> {
@@ -117,34 +125,4 @@ impl<'a> Rules<'a> {
 /// Whether a server says with this status that it has too much to do, or broke down: nobody knows then what it did.
 pub fn is_overload(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..)
-}
-
-/// The path of the `Location` header, whether it is a whole URL or a path alone.
-pub fn location<'a>(answer: &Answer<'a>) -> Option<&'a [u8]> {
-    let value = answer.location?;
-    let path = match value.strip_prefix(b"http://") {
-        Some(rest) => &rest[rest.iter().position(|byte| *byte == b'/')?..],
-        None => value,
-    };
-    let is_path = path.first() == Some(&b'/') && path.iter().all(u8::is_ascii_graphic);
-    is_path.then_some(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use super::*;
-
-    #[test]
-    fn takes_the_path_from_location() {
-        let path = |value: &'static [u8]| {
-            location(&Answer { status: 201, location: Some(value), body: Cow::Borrowed(b""), reusable: true })
-        };
-        assert_eq!(path(b"/users/1"), Some(&b"/users/1"[..]));
-        assert_eq!(path(b"http://localhost:9999/users/1"), Some(&b"/users/1"[..]));
-        for value in [&b"users/1"[..], b"", b"http://localhost", b"/users/1 2", b"https://x/1"] {
-            assert_eq!(path(value), None);
-        }
-    }
 }

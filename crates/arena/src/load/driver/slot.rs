@@ -54,6 +54,8 @@ pub struct Slot {
     pub connection: Option<Connection>,
     /// Absent while the connection waits for the next one.
     pub request: Option<Request>,
+    /// Whether the connection carried another request before this one.
+    pub is_reused: bool,
     /// The path of a fetch.
     pub path: Vec<u8>,
     /// The request as bytes.
@@ -68,8 +70,9 @@ pub struct Slot {
 
 impl Slot {
     /// Begins a request; the buffers forget the one before.
-    pub fn begin(&mut self, request: Request, path: Vec<u8>) {
+    pub fn begin(&mut self, request: Request, path: Vec<u8>, is_reused: bool) {
         self.request = Some(request);
+        self.is_reused = is_reused;
         self.path = path;
         self.output.clear();
         self.written = 0;
@@ -80,6 +83,15 @@ impl Slot {
     /// Whether this very request is still without an answer.
     pub fn awaits(&self, ticket: u64) -> bool {
         self.request.is_some_and(|request| request.ticket == ticket)
+    }
+
+    /// The request and its path, if it may be sent once more after the connection broke: a server may close an idle
+    /// connection just as a request is on its way, and one that does not change anything does no harm twice
+    /// (RFC 9112, 9.3.1).
+    pub fn repeatable(&mut self) -> Option<(Request, Vec<u8>)> {
+        let is_lost = self.is_reused && self.input.is_empty();
+        let request = self.request.filter(|request| is_lost && request.kind != Kind::Create)?;
+        Some((request, std::mem::take(&mut self.path)))
     }
 
     /// Sends what is left to send.

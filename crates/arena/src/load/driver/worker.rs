@@ -15,9 +15,9 @@ use super::connection::Dialer;
 use super::http::{self, Input, Malformed};
 use super::ledger::Ledger;
 use super::monitor::{Failure, Monitor};
-use super::rules::{Rules, Subject, location};
+use super::rules::{Rules, Subject};
 use super::schedule::{Arrival, Kind};
-use super::slot::{Handle, Request, Slots};
+use super::slot::{Handle, Request, Slot, Slots};
 use crate::load::payloads::random::Random;
 
 /// Requests that may be begun before answers are looked at again.
@@ -168,15 +168,27 @@ impl<'a> Worker<'a> {
             }
         };
         monitor.sent(&request);
-        let at = request.sent + self.behaviour.timeout;
+        self.transmit(handle, connection.is_some(), request, path, request.sent, monitor);
+    }
+
+    fn transmit(
+        &mut self,
+        handle: Handle,
+        is_reused: bool,
+        request: Request,
+        path: Vec<u8>,
+        now: Instant,
+        monitor: &mut Monitor,
+    ) {
+        let at = now + self.behaviour.timeout;
         self.deadlines.push_back(Deadline { at, connection: handle, ticket: request.ticket });
         if let Some(slot) = self.slots.get(handle) {
-            slot.begin(request, path);
+            slot.begin(request, path, is_reused);
             let subject = Subject { kind: request.kind, number: request.number, path: &slot.path };
             self.rules.write(&mut slot.output, subject);
         }
-        if let Err(error) = self.dispatch(handle, connection.is_none()) {
-            self.give_up(handle, Instant::now(), broken(&error), monitor);
+        if let Err(error) = self.dispatch(handle, !is_reused) {
+            self.break_off(handle, Instant::now(), broken(&error), monitor);
         }
     }
 
@@ -217,7 +229,7 @@ impl<'a> Worker<'a> {
         let flags = event.flags;
         let ended = match slot.exchange(flags.intersects(over)) {
             Ok(ended) => ended,
-            Err(error) => return self.give_up(handle, now, broken(&error), monitor),
+            Err(error) => return self.break_off(handle, now, broken(&error), monitor),
         };
         if !ended && slot.input.len() < slot.until {
             return;
@@ -227,13 +239,13 @@ impl<'a> Worker<'a> {
             Ok(Input::Partial { until }) => return slot.until = until,
             Err(malformed) => {
                 let failure = malformation(malformed, &slot.input);
-                return self.give_up(handle, now, failure, monitor);
+                return self.break_off(handle, now, failure, monitor);
             }
         };
         let subject = Subject { kind: request.kind, number: request.number, path: &slot.path };
         let outcome = self.rules.check(subject, &answer);
-        let path =
-            location(&answer).filter(|_| request.kind == Kind::Create && answer.status == 201).map(<[u8]>::to_vec);
+        let created = request.kind == Kind::Create && answer.status == 201;
+        let path = self.rules.location(&answer).filter(|_| created).map(String::into_bytes);
         if request.kind == Kind::Create {
             self.ledger.settle(request.number, answer.status, path.as_deref());
         }
@@ -264,6 +276,22 @@ impl<'a> Worker<'a> {
             if is_waiting {
                 self.give_up(connection, now, Failure::new("timed out").of_overload(), monitor);
             }
+        }
+    }
+
+    /// Sends a request once more whose connection broke, where that is allowed, or ends it.
+    fn break_off(&mut self, handle: Handle, now: Instant, failure: Failure, monitor: &mut Monitor) {
+        let Some((request, path)) = self.slots.get(handle).and_then(Slot::repeatable) else {
+            return self.give_up(handle, now, failure, monitor);
+        };
+        self.slots.close(handle);
+        monitor.repeated += 1;
+        match self.dialer.dial() {
+            Ok(connection) => {
+                let handle = self.slots.insert(connection);
+                self.transmit(handle, false, request, path, now, monitor);
+            }
+            Err(error) => monitor.ended(&request, now, None, Err(broken(&error))),
         }
     }
 

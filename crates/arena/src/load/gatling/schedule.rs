@@ -81,7 +81,7 @@ pub fn punctuality(results: &Results, rate_factor: f64, duration_factor: f64, cp
         busiest: 0.0,
     };
     let send_lag_p99 = conduct.lag_p99.as_secs_f64() * 1e3;
-    let generator = Generator { intended, sent, send_lag_p99, cpu_seconds: cpu.as_secs_f64() };
+    let generator = Generator { intended, sent, send_lag_p99, cpu_seconds: cpu.as_secs_f64(), repeated: 0 };
     Some(Punctuality { strain: strain(&conduct), generator })
 }
 

@@ -84,7 +84,7 @@ mod tests {
     fn changes_beyond_the_threshold_miss_it() {
         let missed = |threshold: &str, base: f64, new: f64| {
             let threshold: Threshold = threshold.parse().unwrap();
-            threshold.check(&difference(&threshold.metric, &[base], &[new], None)).missed
+            threshold.check(&difference(&threshold.metric, &[base], &[new], None, 0.0)).missed
         };
         assert!(!missed("create.p99:+10%", 10.0, 11.0));
         assert!(missed("create.p99:+10%", 10.0, 11.1));

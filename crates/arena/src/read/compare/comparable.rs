@@ -70,6 +70,8 @@ fn flaw(run: &Run) -> Option<String> {
     let meaning = match run.verdict().outcome {
         Outcome::Clean => return None,
         Outcome::Failed => "failed: its times are those of a server that did not do all the work",
+        Outcome::OverBudget => "was over its budget",
+        Outcome::NoBudget => "had no budget that holds",
         Outcome::Suspect => "is suspect: the generator was late now and then",
         Outcome::Invalid => "is invalid: the generator was the bottleneck, and it says nothing about the server",
     };

@@ -82,11 +82,13 @@ pub enum Judgement {
     NoiseUnknown,
 }
 
-/// Compares the values of one figure, one for each run. [`Method::Paired`] takes as many values on both sides.
-pub fn difference(metric: &Metric, base: &[f64], new: &[f64], method: Option<Method>) -> Difference {
+/// Compares the values of one figure, one for each run. [`Method::Paired`] takes as many values on both sides. Values are
+/// known to `resolution`: a true difference may be smaller or greater than theirs by so much, however often it is measured.
+pub fn difference(metric: &Metric, base: &[f64], new: &[f64], method: Option<Method>, resolution: f64) -> Difference {
     let (base_mean, new_mean) = (mean(base), mean(new));
     let change = new_mean - base_mean;
-    let interval = method.and_then(|method| interval(base, new, method));
+    let spread = method.and_then(|method| interval(base, new, method));
+    let interval = spread.map(|Interval { low, high }| Interval { low: low - resolution, high: high + resolution });
     // The mean of equal values may be off by the last bit.
     let same = base.iter().chain(new).all(|value| Some(value) == base.first());
     Difference {
@@ -187,7 +189,7 @@ mod tests {
         let p99 = Metric::parse("create.p99").unwrap();
         let stored = Metric::parse("people.stored").unwrap();
         let judged = |metric, base: &[f64], new: &[f64]| {
-            difference(metric, base, new, Method::for_sizes(base.len(), new.len(), true)).judgement
+            difference(metric, base, new, Method::for_sizes(base.len(), new.len(), true), 1.0).judgement
         };
         assert_eq!(judged(&p99, &[10.0, 11.0, 10.5], &[5.0, 5.6, 5.2]), Judgement::Better);
         assert_eq!(judged(&p99, &[5.0, 5.6, 5.2], &[10.0, 11.0, 10.5]), Judgement::Worse);
@@ -196,5 +198,7 @@ mod tests {
         assert_eq!(judged(&p99, &[5.0, 5.0], &[5.0, 5.0]), Judgement::Same);
         assert_eq!(judged(&p99, &[0.1; 3], &[0.1; 3]), Judgement::Same);
         assert_eq!(judged(&p99, &[5.0], &[9.0, 9.0]), Judgement::NoiseUnknown);
+        assert_eq!(judged(&p99, &[5.0, 5.0], &[6.0, 6.0]), Judgement::WithinNoise, "no finer than 1");
+        assert_eq!(judged(&p99, &[5.0, 5.0], &[7.0, 7.0]), Judgement::Worse);
     }
 }

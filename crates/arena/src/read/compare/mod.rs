@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::exit::{self, Exit};
 use crate::record::history::History;
 use crate::record::metric::Metric;
-use crate::record::run::Run;
+use crate::record::run::{Outcome, Run};
 use crate::terminal;
 
 pub use change_threshold::{Checked, Threshold};
@@ -36,7 +36,8 @@ pub struct Args {
     base: String,
     /// The runs to judge, separated by commas
     new: String,
-    /// Exit with 99 when a figure grew by more than this (+10%, +2ms, +0) or fell by more than this (-5%)
+    /// Exit with 99 when a figure grew by more than this (+10%, +2ms, +0) or fell by more than this (-5%), and with 98
+    /// when a run is invalid
     #[arg(long, value_name = "METRIC:CHANGE")]
     fail_on: Vec<String>,
     /// Show this figure instead of the usual ones; may be repeated
@@ -84,7 +85,8 @@ impl Comparison {
         ensure!(!base.is_empty() && !new.is_empty(), "nothing to compare");
         let compared = |metric: &Metric| {
             let values = |runs: &[Run]| runs.iter().map(|run| metric.value(run)).collect::<Option<Vec<f64>>>();
-            Some(difference(metric, &values(base)?, &values(new)?, method))
+            let resolution = base.iter().chain(new).map(|run| metric.resolution(run)).fold(0.0, f64::max);
+            Some(difference(metric, &values(base)?, &values(new)?, method, resolution))
         };
         let check = |threshold: &Threshold| {
             let difference = compared(&threshold.metric).with_context(|| {
@@ -134,7 +136,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             show::text(&comparison, &shown)
         })?;
     }
-    Ok(if comparison.missed() { Exit::ThresholdMissed } else { Exit::Good })
+    let says_nothing = base.iter().chain(&new).any(|run| run.verdict().outcome == Outcome::Invalid);
+    Ok(match comparison.missed() {
+        _ if says_nothing && !thresholds.is_empty() => Exit::Invalid,
+        true => Exit::ThresholdMissed,
+        false => Exit::Good,
+    })
 }
 
 fn figures(args: &Args) -> anyhow::Result<(Vec<Threshold>, Vec<Metric>)> {
@@ -146,7 +153,7 @@ fn figures(args: &Args) -> anyhow::Result<(Vec<Threshold>, Vec<Metric>)> {
 /// The runs that a list of names stands for, in the order in which they ran.
 fn select(history: &History, names: &str) -> anyhow::Result<Vec<Run>> {
     let mut runs = history.select_all(&[names])?;
-    runs.sort_by(|a, b| a.started.cmp(&b.started));
+    runs.sort_by(|a, b| a.age().cmp(&b.age()));
     Ok(runs)
 }
 

@@ -92,12 +92,12 @@ fn noise(comparison: &Comparison) -> String {
     let (base, new) = (comparison.base.len(), comparison.new.len());
     match comparison.method {
         Some(Method::Paired) => format!(
-            "{base} pairs of runs, in the order they ran. Intervals: Student's t on the paired differences (Jain 1991, 13.4.1); \
-             one in twenty excludes 0 by chance."
+            "{base} pairs of runs, in the order they ran. Intervals: Student's t on the paired differences (Jain 1991, 13.4.1), \
+             and the resolution of each figure; one in twenty excludes 0 by chance."
         ),
         Some(Method::Unpaired) => format!(
-            "{base} runs against {new}, unpaired. Intervals: Welch's t on the difference of the means (Jain 1991, 13.4.2); \
-             one in twenty excludes 0 by chance."
+            "{base} runs against {new}, unpaired. Intervals: Welch's t on the difference of the means (Jain 1991, 13.4.2), \
+             and the resolution of each figure; one in twenty excludes 0 by chance."
         ),
         None => "A side has only one run: no noise is known, and no change above is shown to be real. Compare sets of \
                  runs, taken in turns, to know."

@@ -41,7 +41,9 @@ pub(super) fn costs(runs: &Runs) -> Markup {
                         @if runs.single().is_none() { td.text { (name) } }
                         td { (cpu_limit(row.cpu_limit)) }
                         @for (column, (_, figure, unit)) in COSTS.into_iter().enumerate() {
-                            td.share[column == SHARED] style=[(column == SHARED).then(|| share(row))] { (show(figure(row), unit)) }
+                            td.share[column == SHARED] style=[(column == SHARED).then(|| share(row))] {
+                                (show(figure(row), unit)) (mark(row, column))
+                            }
                         }
                         td { (memory_limit(row.memory_limit)) }
                     } }
@@ -50,7 +52,9 @@ pub(super) fn costs(runs: &Runs) -> Markup {
                     th scope="row" { "all services" }
                     @if runs.single().is_none() { td.text { (name) } }
                     td { (grouped(run.budget.iter().filter_map(|limit| limit.cpus).sum())) }
-                    @for (_, figure, unit) in COSTS { td { (show(figure(&row), unit)) } }
+                    @for (column, (_, figure, unit)) in COSTS.into_iter().enumerate() {
+                        td { (show(figure(&row), unit)) (mark(&row, column)) }
+                    }
                     td { (Unit::Bytes.show(run.budget.iter().filter_map(|limit| limit.memory_bytes).sum::<u64>() as f64)) }
                 } } }
             }
@@ -58,8 +62,23 @@ pub(super) fn costs(runs: &Runs) -> Markup {
     }
 }
 
+/// What else is to be known of these figures, for each run.
+pub(super) fn cost_notes(runs: &Runs) -> Markup {
+    let notes = runs.named().flat_map(|(_, name, run)| costs::notes(run).into_iter().map(move |note| (name, note)));
+    html! {
+        @for (name, note) in notes { p.note { @if runs.single().is_none() { (name) ": " } (note) } }
+    }
+}
+
 /// The figure that is also drawn as a bar, by its place in [`COSTS`].
 const SHARED: usize = 0;
+
+/// The figure that may only be sampled.
+const PEAK: usize = 5;
+
+fn mark(row: &Row, column: usize) -> &'static str {
+    if column == PEAK && row.cost.memory_peak_sampled { costs::SAMPLED } else { "" }
+}
 
 type Figure = fn(&Row) -> Option<f64>;
 
@@ -196,6 +215,10 @@ fn generator(runs: &Runs) -> Vec<Fact> {
     vec![
         Fact::of("Requests intended", runs, |run| Some(grouped(run.generator.as_ref()?.intended as f64))),
         Fact::of("Requests sent", runs, |run| Some(grouped(run.generator.as_ref()?.sent as f64))),
+        Fact::of("Requests sent once more", runs, |run| {
+            let repeated = run.generator.as_ref()?.repeated;
+            (repeated > 0).then(|| grouped(repeated as f64))
+        }),
         Fact::of("Sent late, 99th percentile", runs, |run| {
             Some(Unit::Milliseconds.show(run.generator.as_ref()?.send_lag_p99))
         }),

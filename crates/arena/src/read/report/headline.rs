@@ -35,7 +35,7 @@ fn verdict_of(run: &Run) -> Markup {
 fn icon(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Clean => "✓",
-        Outcome::Failed => "✕",
+        Outcome::Failed | Outcome::OverBudget | Outcome::NoBudget => "✕",
         Outcome::Suspect => "!",
         Outcome::Invalid => "?",
     }
@@ -45,6 +45,8 @@ fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Clean => "Clean",
         Outcome::Failed => "Failed",
+        Outcome::OverBudget => "Over budget",
+        Outcome::NoBudget => "No budget",
         Outcome::Suspect => "Suspect",
         Outcome::Invalid => "Invalid",
     }
@@ -69,6 +71,8 @@ fn meaning(run: &Run) -> String {
     });
     let caution = match run.verdict().outcome {
         Outcome::Clean | Outcome::Failed => "",
+        Outcome::OverBudget => " Its services may use more than the budget.",
+        Outcome::NoBudget => " Not every service has a limit, so nothing can be said of the budget.",
         Outcome::Suspect => " The load generator was late now and then: read the tails with care.",
         Outcome::Invalid => " The load generator was the bottleneck: this says nothing about the server.",
     };

@@ -10,6 +10,7 @@ mod charts;
 mod distribution;
 mod facts;
 mod headline;
+mod league;
 mod look;
 mod page;
 mod scale;
@@ -22,6 +23,7 @@ use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 
 use crate::exit::{self, Exit};
+use crate::read::standings::Standing;
 use crate::record::history::History;
 use crate::record::run::Run;
 use crate::terminal;
@@ -66,6 +68,16 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 /// No run or more than [`MOST_RUNS`], or `path` cannot be written.
 pub fn write(runs: &[Run], path: &Path) -> anyhow::Result<()> {
     let page = page(runs)?;
+    fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
+}
+
+/// Writes the page of a league to `path`: the ranking, then the entries' bouts side by side, as many of the best as one
+/// page can hold.
+///
+/// # Errors
+/// `path` cannot be written.
+pub fn write_league(standings: &[Standing], path: &Path) -> anyhow::Result<()> {
+    let page = league::page(standings).into_string();
     fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
 }
 

@@ -19,6 +19,19 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 /// The page of at least one run.
 pub(super) fn page(all: &[Run]) -> Markup {
     let runs = Runs::new(all);
+    let top = html! { section.top aria-label="Verdict" { (headline::verdict(&runs)) (cautions(&runs)) } };
+    let main = html! { (top) (body(&runs)) };
+    frame(
+        &title(&runs),
+        all.len() > 1,
+        masthead(&runs),
+        main,
+        html! { (made_by("report")) " from " (documents(&runs)) "." },
+    )
+}
+
+/// A page's frame around what it shows; `several` says that there is more than one run.
+pub(super) fn frame(title: &str, several: bool, masthead: Markup, main: Markup, origin: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,20 +40,26 @@ pub(super) fn page(all: &[Run]) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 link rel="icon" href="data:,";
-                title { (title(&runs)) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body.several[all.len() > 1] {
-                header { (masthead(&runs)) }
-                main { (body(&runs)) }
-                footer { p { "Made by " code { "cargo arena report" } " of Peleja " (env!("CARGO_PKG_VERSION")) " from " (documents(&runs)) "." } }
+            body.several[several] {
+                header { (masthead) }
+                main { (main) }
+                footer { p { (origin) } }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
     }
 }
 
-fn body(runs: &Runs) -> Markup {
+/// Which command made a page.
+pub(super) fn made_by(command: &str) -> Markup {
+    html! { "Made by " code { "cargo arena " (command) } " of Peleja " (env!("CARGO_PKG_VERSION")) }
+}
+
+/// Everything below the verdict.
+pub(super) fn body(runs: &Runs) -> Markup {
     let mut ids = 0..;
     let mut charts = |charts: Vec<Chart>| {
         html! {
@@ -48,7 +67,6 @@ fn body(runs: &Runs) -> Markup {
         }
     };
     html! {
-        section.top aria-label="Verdict" { (headline::verdict(runs)) (cautions(runs)) }
         section aria-labelledby="times" {
             h2 #times { "Response times" }
             (spread::spread(runs))
@@ -67,6 +85,7 @@ fn body(runs: &Runs) -> Markup {
                 p.note { "No service was observed." }
             } @else {
                 (facts::costs(runs))
+                (facts::cost_notes(runs))
                 (charts(charts::cpu(runs)))
                 (charts(charts::memory(runs)))
             }

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
 
-use super::line::{Record, for_each_line};
+use super::line::{Missing, Record, for_each_record};
 use crate::record::histogram;
 use crate::record::run::{Percentiles, RequestSeries, Requests, Series};
 
@@ -40,7 +40,8 @@ pub struct Results {
     pub starts: BTreeMap<String, Vec<u64>>,
     /// The run second by second; without services, which Gatling does not know.
     pub series: Series,
-    /// What went wrong outside of requests, by message: users that could not do what they were to do.
+    /// What went wrong outside of requests, by message: users that could not do what they were to do, and what of the log
+    /// could not be read.
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -48,13 +49,14 @@ pub struct Results {
 ///
 /// # Errors
 ///
-/// No such file, more than one, a log that no text format of Gatling (3.4 to 3.11) fits, or one without requests.
+/// No such file, more than one, a log that no text format of Gatling (3.4 to 3.11) fits, or one without requests. A log of
+/// which only a part can be read is no error: the results say what is missing.
 pub fn read_results(directory: &Path) -> anyhow::Result<Results> {
     let log = log_in(directory)?;
     let in_log = || format!("cannot read {}", log.display());
     let header = Header::read(&log).with_context(in_log)?;
     let mut tally = Tally::new(header.start);
-    for_each_line(&mut open(&log)?, |line| tally.add(&Record::parse(line)?)).with_context(in_log)?;
+    for_each_record(&mut open(&log)?, LONGEST_RUN_MS, |record| tally.add(record)).with_context(in_log)?;
     Ok(Results {
         directory: log.parent().unwrap_or(directory).to_owned(),
         simulation: header.simulation,
@@ -63,7 +65,7 @@ pub fn read_results(directory: &Path) -> anyhow::Result<Results> {
         seconds: (header.end - header.start) as f64 / 1000.0,
         series: tally.series(),
         starts: tally.starts(),
-        errors: std::mem::take(&mut tally.errors),
+        errors: std::mem::take(&mut tally.errors).into_iter().chain(header.missing.errors()).collect(),
         requests: tally.requests()?,
     })
 }
@@ -104,6 +106,7 @@ struct Header {
     version: String,
     start: u64,
     end: u64,
+    missing: Missing,
 }
 
 impl Header {
@@ -111,26 +114,24 @@ impl Header {
         let mut run = None;
         let (mut start, mut end) = (u64::MAX, 0);
         let mut any = false;
-        for_each_line(&mut open(log)?, |line| {
-            match Record::parse(line)? {
-                Record::Run { simulation, version } => run = Some((simulation.to_owned(), version.to_owned())),
-                Record::UserStart { at } => start = start.min(at),
-                Record::Request { start: sent, end: answered, .. } => {
-                    ensure!(sent <= answered, "a request that ended before it started");
-                    start = start.min(sent);
-                    end = end.max(answered);
-                    any = true;
-                }
-                Record::UserEnd | Record::Error { .. } | Record::Other => {}
+        let missing = for_each_record(&mut open(log)?, LONGEST_RUN_MS, |record| match *record {
+            Record::Run { simulation, version, .. } => run = Some((simulation.to_owned(), version.to_owned())),
+            Record::UserStart { at } => start = start.min(at),
+            Record::Request { start: sent, end: answered, .. } => {
+                start = start.min(sent);
+                end = end.max(answered);
+                any = true;
             }
-            Ok(())
+            Record::UserEnd | Record::Error { .. } | Record::Other => {}
         })?;
         let Some((simulation, version)) = run else {
             bail!("it has no RUN line: only the text logs of Gatling 3.4 to 3.11 can be read, later ones are binary");
         };
-        ensure!(any, "it holds no request");
-        ensure!(end - start <= LONGEST_RUN_MS, "its first and last time stamp are more than a week apart");
-        Ok(Self { simulation, version, start, end })
+        if !any {
+            let missing: String = missing.errors().map(|(error, _)| format!("; {error}")).collect();
+            bail!("it holds no request{missing}");
+        }
+        Ok(Self { simulation, version, start, end, missing })
     }
 }
 
@@ -162,13 +163,12 @@ impl Tally {
         Self { start, kinds: BTreeMap::new(), in_flight: Vec::new(), errors: BTreeMap::new() }
     }
 
-    fn add(&mut self, record: &Record) -> anyhow::Result<()> {
+    fn add(&mut self, record: &Record) {
         match *record {
             Record::Request { name, start, end, failure } => self.add_request(name, start, end, failure),
             Record::Error { message } => *self.errors.entry(message.to_owned()).or_default() += 1,
             _ => {}
         }
-        Ok(())
     }
 
     fn add_request(&mut self, name: &str, start: u64, end: u64, failure: Option<&str>) {

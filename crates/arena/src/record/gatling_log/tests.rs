@@ -102,28 +102,57 @@ fn the_histogram_holds_every_request_in_microseconds() {
 }
 
 #[test]
-fn a_cut_off_last_line_is_left_out() {
+fn a_torn_last_line_is_left_out_and_told_of() {
     let cut = LOG.rfind("REQUEST").unwrap() + "REQUEST\t\tbusca inválida\t17952".len();
     let results = read_results(results_with(&LOG.as_bytes()[..cut]).path()).unwrap();
     assert_eq!(requests(&results.requests, "invalid-search").count, 7);
+    assert_eq!(results.errors["Gatling's log ends in the middle of a line"], 1);
 }
 
 #[test]
-fn a_broken_line_is_named() {
-    let broken = LOG.replacen("\tOK\t", "\tPERHAPS\t", 1);
-    let number = 1 + broken.lines().position(|line| line.contains("PERHAPS")).unwrap();
-    let error = error_of(broken.as_bytes());
-    assert!(error.contains(&format!("line {number}: ")) && error.contains("PERHAPS"), "{error}");
+fn a_message_may_hold_tabs() {
+    let log = LOG.replacen("found 502", "found\ta tab\tand 502", 1).replacen("ERROR\t", "ERROR\twith a\ttab ", 1);
+    let results = read_results(results_with(log.as_bytes()).path()).unwrap();
+    assert_eq!(requests(&results.requests, "create").failed(), 3);
+    assert!(results.errors.keys().any(|message| message.starts_with("with a\ttab ")), "{:?}", results.errors);
+    assert!(!results.errors.keys().any(|message| message.contains("log")), "{:?}", results.errors);
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_the_first_of_it_named() {
+    let whole = read_results(results_with(LOG.as_bytes()).path()).unwrap();
+    let sent = |results: &super::results::Results| results.requests.iter().map(|kind| kind.count).sum::<u64>();
+    let stamp = "\t1795234737295\t";
+    assert!(LOG.contains(stamp));
+    for (good, bad) in
+        [("\tOK\t", "\tPERHAPS\t"), (stamp, "\t1\t"), (stamp, "\t1795234799999\t"), (stamp, "\t17952347x\t")]
+    {
+        let broken = LOG.replacen(good, bad, 1);
+        let number = 1 + broken.lines().position(|line| line.contains(bad)).unwrap();
+        let results = read_results(results_with(broken.as_bytes()).path()).unwrap();
+        let told = format!("a line of Gatling's log cannot be read, first line {number}: ");
+        assert!(
+            results.errors.iter().any(|(said, count)| said.starts_with(&told) && *count == 1),
+            "{:?}",
+            results.errors
+        );
+        assert_eq!(sent(&results) + 1, sent(&whole), "{bad}");
+    }
+    let all = LOG.replace("\tOK\t", "\tPERHAPS\t");
+    let errors = read_results(results_with(all.as_bytes()).path()).unwrap().errors;
+    let good = LOG.matches("\tOK\t").count() as u64;
+    assert!(
+        errors.iter().any(|(said, count)| said.starts_with("a line of Gatling's log") && *count == good),
+        "{errors:?}"
+    );
 }
 
 #[test]
 fn logs_that_cannot_be_judged_say_why() {
     assert!(error_of(b"\0\x01binary\nmore\n").contains("binary"));
     assert!(error_of(b"RUN\tA\ta\t1795234736574\t \t3.9.5\n").contains("holds no request"));
-    let far = LOG.replacen("\t1795234737295\t", "\t1\t", 1);
-    assert!(error_of(far.as_bytes()).contains("more than a week apart"));
-    let backwards = LOG.replacen("\t1795234737295\t", "\t1795234799999\t", 1);
-    assert!(error_of(backwards.as_bytes()).contains("ended before it started"));
+    let torn = error_of(b"RUN\tA\ta\t1795234736574\t \t3.9.5\nREQUEST\t\tbusca");
+    assert!(torn.contains("holds no request; Gatling's log ends in the middle"), "{torn}");
 }
 
 #[test]

@@ -46,12 +46,12 @@ impl Native {
             ensure_port(part, &settings)?;
         }
         self.lay_out_lab(account, program)?;
-        self.run_lab(&["init"], &compose, &settings)?;
+        self.run_lab(&["init"], lab::PARTS[0], &compose, &settings)?;
         for part in &missing {
             self.start_part(part, account, &compose, &settings)?;
         }
         for part in lab::PARTS {
-            self.wait_for(part, || self.run_lab(&["check", part], &compose, &settings).is_ok())?;
+            self.wait_for(part, || self.run_lab(&["check", part], part, &compose, &settings).is_ok())?;
         }
         Ok(())
     }
@@ -67,22 +67,22 @@ impl Native {
     }
 
     fn start_part(&self, part: &str, account: Account, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
-        let mut command = self.lab_command(compose, settings)?;
+        let mut command = self.lab_command(part, compose, settings)?;
         command.arg(part);
         self.spawn(part, command, account, settings)
     }
 
-    /// Runs a short command of the lab to its end.
-    fn run_lab(&self, words: &[&str], compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
-        let output = self.lab_command(compose, settings)?.args(words).output().context("starting the lab")?;
+    /// Runs a short command of the lab to its end, in the environment of one of its parts.
+    fn run_lab(&self, words: &[&str], part: &str, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
+        let output = self.lab_command(part, compose, settings)?.args(words).output().context("starting the lab")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(())
     }
 
     /// The lab's program, told what `docker-compose.yml` tells it, and where things are on this machine.
-    fn lab_command(&self, compose: &Compose, settings: &Settings) -> anyhow::Result<Command> {
+    fn lab_command(&self, part: &str, compose: &Compose, settings: &Settings) -> anyhow::Result<Command> {
         let mut command = Command::new(self.data.join("bin/lab"));
-        command.envs(compose.environment(lab::PARTS[0])?);
+        command.envs(compose.environment(part)?);
         command.env("LAB_HOST", "localhost");
         command.env("LAB_DATABASE_URL", self.database(settings, "lab"));
         command.envs(settings.lab.iter().flat_map(|lab| lab.ports.environment()));

@@ -90,6 +90,7 @@ impl Native {
             database: self.database(settings, "postgres"),
             database_folder: Some(self.data.join("db")),
             limits: settings.limits.clone(),
+            without_limits: settings.without_limits,
             overlays: settings.overlays.clone(),
             observe: SERVICES.iter().filter_map(|service| observe(service)).collect(),
             cgroup: if limited { self.hierarchy.version() } else { "none" },
@@ -145,6 +146,7 @@ impl Native {
             port: options.port,
             database_port: choose_database_port(options.database_port, options.port)?,
             limits: self.effective_limits(compose.limits()?, options.limits),
+            without_limits: !options.limits,
             overlays: options.overlays.clone(),
             lab: None,
         };

@@ -77,8 +77,10 @@ impl Native {
         settings: &Settings,
     ) -> anyhow::Result<()> {
         let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("postgres"));
-        // The first word is the program's name, the rest are settings.
-        command.args(compose.command("db")?.iter().skip(1));
+        command.envs(compose.environment("db")?);
+        // The first word may be the program's name, the rest are settings.
+        let words = compose.command("db")?;
+        command.args(words.strip_prefix(&["postgres"]).unwrap_or(&words));
         command.arg("-D").arg(self.data.join("db"));
         command.arg(format!("-cport={}", settings.database_port));
         command.arg("-clisten_addresses=127.0.0.1");
@@ -146,6 +148,7 @@ impl Native {
         let file = self.data.join("run/nginx.conf");
         fs::write(&file, text).with_context(|| file.display().to_string())?;
         let mut command = Command::new(prerequisites::find(Tool::Nginx)?);
+        command.envs(compose.environment("nginx")?);
         command.arg("-e").arg("stderr").arg("-c").arg(&file);
         self.spawn("nginx", command, account, settings)
     }
@@ -164,7 +167,7 @@ impl Native {
     }
 
     fn entrance(&self, service: &str, settings: &Settings) -> anyhow::Result<Option<Entrance>> {
-        let limit = settings.limit(service).filter(|limit| limit.cpus.is_some());
+        let limit = settings.limit(service).filter(|_| settings.is_limited());
         limit.map(|limit| self.hierarchy.create(&members::group(&self.data), limit)).transpose()
     }
 

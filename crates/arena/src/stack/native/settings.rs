@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub(super) port: u16,
     pub(super) database_port: u16,
     pub(super) limits: Vec<Limit>,
+    #[serde(default)]
+    pub(super) without_limits: bool,
     pub(super) overlays: Vec<PathBuf>,
     pub(super) lab: Option<LabSettings>,
 }

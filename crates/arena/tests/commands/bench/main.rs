@@ -210,6 +210,43 @@ fn closing_without_an_answer_is_told() {
 }
 
 #[test]
+fn a_fetch_whose_idle_connection_is_closed_is_sent_once_more() {
+    let server = Server::start(Fault::ClosesIdle);
+    let ended = Bench::against(&server).shortly();
+    let run = ended.run();
+    assert_clean(&run);
+    assert_eq!(ended.status(), 0);
+    let (fetches, generator) = (kind(&run, "fetch").count, run.generator.unwrap());
+    assert!(fetches > 0);
+    assert_eq!((generator.repeated, generator.sent), (fetches, generator.intended));
+    assert_eq!(server.requests(), generator.sent, "nothing is sent a third time, and no create twice");
+}
+
+#[test]
+fn a_create_is_not_sent_once_more() {
+    let run = Bench::against(&Server::start(Fault::ClosesIdle)).with(&["--keep-alive"]).shortly().run();
+    assert_eq!(failures(&run, "create").into_keys().collect::<Vec<_>>(), ["connection reset"]);
+    let others: u64 = run.requests.iter().filter(|kind| kind.kind != "create").map(Requests::failed).sum();
+    assert_eq!(others, 0, "{:?}", run.verdict());
+}
+
+#[test]
+fn a_person_may_be_said_to_be_anywhere_that_leads_there() {
+    for words in ["https://127.0.0.1/users/ID", "users/ID", "/users/ID/", "//127.0.0.1/users/ID#top"] {
+        let ended = Bench::against(&Server::start(Fault::Locates(words))).shortly();
+        let run = ended.run();
+        assert_clean(&run);
+        assert_eq!(Some(kind(&run, "fetch").count), run.people().unwrap().acknowledged, "{words}");
+    }
+}
+
+#[test]
+fn bytes_behind_an_answer_are_told() {
+    let run = assert_every_fetch_fails(Fault::Excess, "bytes behind the answer");
+    assert_eq!(kind(&run, "fetch").statuses, BTreeMap::from([(200, kind(&run, "fetch").count)]));
+}
+
+#[test]
 fn closing_in_the_middle_is_told() {
     assert_every_fetch_fails(Fault::CloseInTheMiddle, "closed in the middle of an answer");
 }

@@ -47,6 +47,12 @@ pub enum Fault {
     Loses,
     /// A create is accepted without saying where the person is.
     NoLocation,
+    /// It says so in these words, where `ID` is the person's id.
+    Locates(&'static str),
+    /// A connection that carried a request is closed when the next one comes, which nobody reads.
+    ClosesIdle,
+    /// More comes behind a fetch than its answer has said.
+    Excess,
     /// Every nickname is taken twice.
     TakesTwice,
     /// Every valid person is refused with 422; that many strangers are there.
@@ -189,12 +195,16 @@ impl State {
         if !is_lost {
             self.people.lock().unwrap().insert(id, serde_json::from_slice(body).unwrap());
         }
-        let location = (self.fault != Fault::NoLocation).then(|| format!("/users/{id}"));
+        let location = match self.fault {
+            Fault::NoLocation => None,
+            Fault::Locates(words) => Some(words.replace("ID", &id.to_string())),
+            _ => Some(format!("/users/{id}")),
+        };
         Answer { location, ..Answer::new(201, "") }
     }
 
     fn fetch(&self, path: &str) -> Answer {
-        let id = path.rsplit('/').next().unwrap();
+        let id = path.trim_end_matches('/').rsplit('/').next().unwrap();
         let Some(mut person) = self.people.lock().unwrap().get(&id.parse().unwrap()).cloned() else {
             return Answer::new(404, "");
         };
@@ -247,6 +257,11 @@ fn serve(mut stream: TcpStream, state: &State) {
         if send(&mut stream, &answer, state.fault, is_fetch).is_none() {
             return;
         }
+        if state.fault == Fault::ClosesIdle {
+            // What is not read when the connection is closed has it reset.
+            let _ = stream.peek(&mut [0]);
+            return;
+        }
     }
 }
 
@@ -270,6 +285,7 @@ fn send(stream: &mut TcpStream, answer: &Answer, fault: Fault, is_fetch: bool) -
             stream.write_all(b"220 smtp.example.org ready\r\n").ok()?;
             return None;
         }
+        Fault::Excess if is_fetch => return stream.write_all(&[&whole[..], b"and more"].concat()).ok(),
         Fault::Chunked => return send_chunked(stream, &line, &answer.body),
         Fault::OneAnswerEach => {
             stream.write_all(&[line.as_bytes(), b"\r\n", &answer.body].concat()).ok()?;

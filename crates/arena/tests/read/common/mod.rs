@@ -38,6 +38,7 @@ pub fn run(id: &str, seconds: u64, slowness: f64) -> Run {
             sent: requests.iter().map(|kind| kind.count).sum(),
             send_lag_p99: 0.8,
             cpu_seconds: 4.4,
+            ..Generator::default()
         }),
         steps: Vec::new(),
         series: Series {
@@ -145,6 +146,7 @@ impl Service {
             throttled_seconds: Some(throttled as f64 * 0.021),
             memory_peak_bytes: series.memory_bytes.iter().max().copied(),
             disk_write_bytes: Some(if self.name == "db" { 412_000_000 } else { 0 }),
+            ..Cost::default()
         }
     }
 
