@@ -8,6 +8,9 @@ const REST: Duration = Duration::from_secs(2);
 /// How long a count may take to come to rest before it is taken as it is.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long after the load a server may be too busy to count.
+const RECOVERY: Duration = Duration::from_secs(1);
+
 /// Time between two counts.
 const BETWEEN_COUNTS: Duration = Duration::from_millis(200);
 
@@ -27,9 +30,15 @@ impl Census {
     ///
     /// # Errors
     ///
-    /// The first that `count` gives.
+    /// What `count` gives once the server has had the time to recover.
     pub fn take(mut count: impl FnMut() -> anyhow::Result<u64>) -> anyhow::Result<Self> {
-        let first = count()?;
+        let recovered = Instant::now() + RECOVERY;
+        let first = loop {
+            match count() {
+                Err(_) if Instant::now() < recovered => std::thread::sleep(BETWEEN_COUNTS),
+                first => break first?,
+            }
+        };
         let deadline = Instant::now() + PATIENCE;
         let (mut last, mut since) = (first, Instant::now());
         while since.elapsed() < REST && Instant::now() < deadline {
@@ -63,5 +72,17 @@ mod tests {
         assert_eq!(census, Census { first: 7, last: 12, rests: true });
         assert!(begin.elapsed() >= late + REST);
         assert_eq!(census.faults(), ["the count went from 7 to 12 after the last answer"]);
+    }
+
+    #[test]
+    fn a_server_has_a_moment_to_recover_and_no_more() {
+        let mut asked = 0;
+        let census = Census::take(|| {
+            asked += 1;
+            anyhow::ensure!(asked > 2, "503");
+            Ok(7)
+        });
+        assert_eq!(census.unwrap(), Census { first: 7, last: 7, rests: true });
+        assert_eq!(Census::take(|| anyhow::bail!("503")).unwrap_err().to_string(), "503");
     }
 }

@@ -7,6 +7,7 @@ use super::census::Census;
 use super::flushes;
 use crate::exit::Exit;
 use crate::load::driver::drive::Driven;
+use crate::load::driver::monitor::Cause;
 use crate::load::driver::roll::{Tallied, Wrong};
 use crate::load::driver::schedule::Kind;
 use crate::load::driver::strain::Strain;
@@ -77,6 +78,8 @@ pub fn of_entry(bout: &EntryBout) -> Judged {
 pub struct Drive<'a> {
     /// The run.
     pub driven: &'a Driven,
+    /// Whether more was offered than the server is known to carry.
+    pub is_past_knee: bool,
     /// Outcome by kind of request.
     pub requests: &'a [Requests],
     /// What the answers to creates say together; absent where they are not looked at.
@@ -89,6 +92,8 @@ pub struct Drive<'a> {
     pub survey: Option<&'a Survey>,
     /// Whether commits are on disk, where the database can be asked.
     pub durability: Option<&'a Durability>,
+    /// What could not be looked at after the load, one sentence each.
+    pub fates: Vec<String>,
     /// Whether the user knows that they need not be.
     pub volatile: bool,
     /// Whether it is known what each service may use.
@@ -269,7 +274,7 @@ fn drive_faults(drive: &Drive) -> Vec<String> {
     let unknown = driven.monitor.unknown + driven.monitor.in_flight;
     let mut faults = match driven.steps.is_empty() {
         true => requests.iter().flat_map(failures).collect(),
-        false => ramp_faults(driven),
+        false => ramp_faults(driven, drive.is_past_knee),
     };
     if requests.is_empty() {
         faults.push("no request was answered".into());
@@ -280,6 +285,7 @@ fn drive_faults(drive: &Drive) -> Vec<String> {
     }
     faults.extend(drive.survey.into_iter().flat_map(survey_faults));
     faults.extend(drive.durability.into_iter().flat_map(|durability| durability_faults(durability, drive.volatile)));
+    faults.extend(drive.fates.iter().cloned());
     faults
 }
 
@@ -290,18 +296,19 @@ fn failures(requests: &Requests) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Where load is raised until something gives, a server may fail for want of capacity once it has held a step. It may not
-/// give wrong answers.
-fn ramp_faults(driven: &Driven) -> Vec<String> {
+/// give wrong answers. Where load is raised past that on purpose, it may only refuse.
+fn ramp_faults(driven: &Driven, is_past_knee: bool) -> Vec<String> {
     let kinds = Kind::ALL.into_iter().zip(&driven.monitor.tallies);
     let wrong = kinds.flat_map(|(kind, tally)| {
-        let wrong = tally.failures.iter().filter(|(_, failures)| !failures.is_overload);
+        let is_wrong = |cause| cause == Cause::Wrong || (is_past_knee && cause == Cause::Overload);
+        let wrong = tally.failures.iter().filter(move |(_, failures)| is_wrong(failures.cause));
         let count = grouped(tally.count as f64);
         wrong.map(move |(reason, failures)| {
             format!("{} of {count} {}: {reason}", grouped(failures.count as f64), kind.name())
         })
     });
     let wrong: Vec<String> = wrong.collect();
-    if !wrong.is_empty() {
+    if !wrong.is_empty() || is_past_knee {
         return wrong;
     }
     let first = driven.steps.first().into_iter().flat_map(|step| &step.requests);
@@ -437,12 +444,14 @@ mod tests {
         let people = People { stored, ceiling: stored.clamp(9, 9 + unknown), acknowledged: Some(acknowledged) };
         drive_faults(&Drive {
             driven: &driven(monitor),
+            is_past_knee: false,
             requests: &creates(1000, failures),
             tallied: None,
             strangers: Some(0),
             counted: Some((people, at_rest(stored))),
             survey: None,
             durability: None,
+            fates: Vec::new(),
             volatile: false,
             is_limited: true,
         })

@@ -452,6 +452,30 @@ pub struct Step {
     pub requests: Vec<Requests>,
     /// The thresholds that broke, one sentence each; the step that has any is past the knee.
     pub broken: Vec<String>,
+    /// What of it was answered with success, where the generator tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goodput: Option<Goodput>,
+}
+
+impl Step {
+    /// Requests that failed and were not refused.
+    pub fn broken_down(&self) -> u64 {
+        let failed: u64 = self.requests.iter().map(Requests::failed).sum();
+        failed.saturating_sub(self.goodput.as_ref().map_or(0, |goodput| goodput.refused))
+    }
+}
+
+/// What of a constant rate was answered with success.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Goodput {
+    /// How long users arrived, in seconds.
+    pub seconds: f64,
+    /// Requests each second that were answered with success while users arrived.
+    pub per_second: f64,
+    /// Requests that were refused with 503 and `Retry-After`; they are among the failed ones of the step.
+    pub refused: u64,
+    /// Response time of the requests that did not fail, by kind.
+    pub response: BTreeMap<String, Percentiles>,
 }
 
 /// The run second by second; all vectors have one entry per second from the start of the load.

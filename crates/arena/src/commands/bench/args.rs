@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
+use super::rates::{Growth, Rates, positive};
 use crate::load::base_url::BaseUrl;
 use crate::load::driver::checks::Statuses;
 use crate::load::driver::entry::{Entry, STATUSES};
-use crate::load::driver::plan::{MOST_STEPS, Plan, Ramp};
+use crate::load::driver::plan::{Plan, Ramp};
 use crate::load::driver::rules::Strictness;
 use crate::load::driver::schedule::{Kind, Mix, Profile};
 use crate::load::driver::worker::Behaviour;
@@ -85,11 +86,15 @@ pub(super) struct LoadArgs {
     #[arg(long, default_value_t = 30.0, value_parser = positive, requires = "rate")]
     pub seconds: f64,
     /// Look for the knee instead: raise the rate step by step until a threshold breaks; in users per second
-    #[arg(long, value_name = "FROM..TO", value_parser = span, group = "even")]
-    pub ramp: Option<(f64, f64)>,
-    /// How much each step of the ramp adds to the rate [default: FROM]
-    #[arg(long, value_name = "USERS/S", value_parser = positive, requires = "ramp")]
-    pub step: Option<f64>,
+    #[arg(long, value_name = "FROM..TO|RATE,RATE,...", group = "even")]
+    pub ramp: Option<Rates>,
+    /// How much each step of the ramp adds to the rate, or by what factor it raises it [default: FROM]
+    #[arg(long, value_name = "USERS/S|xFACTOR", requires = "ramp")]
+    pub step: Option<Growth>,
+    /// Go on to the end of the ramp, whatever breaks: to see how much is still answered when more is offered than the
+    /// server carries. A request that is refused with 503 and Retry-After is no fault then
+    #[arg(long, requires = "ramp")]
+    pub past_knee: bool,
     /// How long each step of the ramp lasts
     #[arg(long, default_value_t = 10.0, value_parser = positive, requires = "ramp")]
     pub step_seconds: f64,
@@ -124,9 +129,9 @@ impl LoadArgs {
     ///
     /// # Errors
     ///
-    /// The ramp has more than [`MOST_STEPS`] steps.
+    /// As [`Rates::steps`], or a threshold is on requests that nobody sends.
     pub fn plan(&self) -> anyhow::Result<Plan> {
-        let Some((from, to)) = self.ramp else {
+        let Some(rates) = &self.ramp else {
             let profile = match self.rate {
                 Some(rate) => Profile::constant(rate, self.seconds, self.mix),
                 None => Profile::event(self.rate_factor, self.duration_factor),
@@ -140,10 +145,14 @@ impl LoadArgs {
             let kinds = Kind::ALL.map(Kind::name);
             ensure!(kinds.contains(&kind), "--until: no request is called {kind:?}; known are {}", kinds.join(", "));
         }
-        let step = self.step.unwrap_or(from);
-        let ramp = Ramp { from, to, step, step_seconds: self.step_seconds, mix: self.mix, until, wants_every_figure };
-        let is_endless = ramp.steps().nth(MOST_STEPS).is_some();
-        ensure!(!is_endless, "a ramp of more than {MOST_STEPS} steps; make --step greater");
+        let ramp = Ramp {
+            rates: rates.steps(self.step)?,
+            step_seconds: self.step_seconds,
+            mix: self.mix,
+            until,
+            wants_every_figure,
+            past_knee: self.past_knee,
+        };
         Ok(Plan::Ramp(ramp))
     }
 
@@ -162,9 +171,10 @@ impl LoadArgs {
             Some(file) => more.insert("payloads".into(), file.display().to_string()),
             None => more.insert("seed".into(), self.seed.to_string()),
         };
-        let load = match (self.rate, self.ramp) {
+        let load = match (self.rate, &self.ramp) {
             (Some(rate), _) => Some(("rate", format!("{rate} users/s for {} s", self.seconds))),
-            (None, Some((from, to))) => Some(("ramp", format!("{from} to {to} users/s"))),
+            (None, Some(rates)) if self.past_knee => Some(("ramp", format!("{rates}, past the knee"))),
+            (None, Some(rates)) => Some(("ramp", rates.to_string())),
             (None, None) => None,
         };
         if let Some((name, load)) = load {
@@ -279,21 +289,6 @@ impl EntryArgs {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(number) if number > 0.0 && number <= 1e6 => Ok(number),
-        _ => Err("expected a number above 0 and up to a million".into()),
-    }
-}
-
-fn span(text: &str) -> Result<(f64, f64), String> {
-    let (from, to) = text.split_once("..").ok_or("expected FROM..TO, such as 500..8000")?;
-    match (positive(from)?, positive(to)?) {
-        (from, to) if from <= to => Ok((from, to)),
-        _ => Err("the ramp ends below its beginning".into()),
-    }
-}
-
 fn mix(text: &str) -> Result<Mix, String> {
     let shares: Vec<f64> = text.split(':').map_while(|share| share.parse().ok()).collect();
     match <Mix>::try_from(shares) {
@@ -322,11 +317,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_spans_mixes_and_paths() {
-        assert_eq!(span("500..8000"), Ok((500.0, 8000.0)));
+    fn reads_mixes_and_paths() {
         assert_eq!(mix("1:0:0.5"), Ok([1.0, 0.0, 0.5]));
         assert!(path("/people").is_ok());
-        assert!(["", "500", "8000..500", "a..b", "0..5"].iter().all(|text| span(text).is_err()));
         assert!(["", "1:2", "1:2:3:4", "0:0:0", "1:x:3", "-1:1:1", "1:2:nan"].iter().all(|text| mix(text).is_err()));
         assert!(["", "people", "/a b", "/a#b", "/a|b"].iter().all(|text| path(text).is_err()));
         assert!(["q", "filter[name]"].iter().all(|text| parameter(text).is_ok()));

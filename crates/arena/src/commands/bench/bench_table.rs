@@ -6,7 +6,7 @@ use crate::load::driver::schedule::Kind;
 use crate::load::driver::strain::Strain;
 use crate::read::costs;
 use crate::record::metric::grouped;
-use crate::record::run::{Outcome, People, Requests, Run};
+use crate::record::run::{Outcome, People, Percentiles, Run, Step};
 use crate::terminal;
 
 /// The run as text for people: the verdict, times by kind, what services cost, the score, and what the driver says of
@@ -82,21 +82,45 @@ fn examples(monitor: &Monitor) -> Option<String> {
 }
 
 fn steps(run: &Run) -> String {
-    let mut table = terminal::plain_table(&["users/s", "requests/s", "failed", "p50 ms", "p99 ms", "broken"]);
-    terminal::align_right(&mut table, [0, 1, 2, 3, 4]);
+    let headings = ["users/s", "requests/s", "good/s", "refused", "failed", "p50 ms", "p99 ms", "broken"];
+    let mut table = terminal::plain_table(&headings);
+    terminal::align_right(&mut table, 0..7);
     for step in &run.steps {
-        let worst = |time: fn(&Requests) -> f64| step.requests.iter().map(time).fold(0.0, f64::max);
         let count: u64 = step.requests.iter().map(|requests| requests.count).sum();
+        let goodput = step.goodput.clone().unwrap_or_default();
+        let worst = |time: fn(&Percentiles) -> f64| goodput.response.values().map(time).fold(0.0, f64::max);
         table.add_row([
             grouped(step.users_per_second),
             grouped(count as f64 / step.seconds),
-            grouped(step.requests.iter().map(Requests::failed).sum::<u64>() as f64),
-            format!("{:.1}", worst(|requests| requests.response.p50)),
-            format!("{:.1}", worst(|requests| requests.response.p99)),
+            grouped(goodput.per_second),
+            grouped(goodput.refused as f64),
+            grouped(step.broken_down() as f64),
+            format!("{:.1}", worst(|times| times.p50)),
+            format!("{:.1}", worst(|times| times.p99)),
             step.broken.join("; "),
         ]);
     }
-    format!("{table}\nTimes are those of the slowest kind of request.\n{}", knee(run))
+    let notes = "Good: answered with success while users arrived. Times are those of the slowest kind of request, without \
+                 the refused and the failed ones.";
+    let lines = [Some(table.to_string()), Some(notes.to_owned()), Some(knee(run)), level(run)];
+    lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// What is left of the most that was answered with success when more is offered than that.
+fn level(run: &Run) -> Option<String> {
+    let at = |step: &Step| Some((step.goodput.as_ref()?.per_second, step.users_per_second));
+    let steps: Vec<(f64, f64)> = run.steps.iter().filter_map(at).collect();
+    let (most, rate) = steps.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let beyond = steps.iter().copied().filter(|(_, offered)| *offered > rate);
+    let (least, offered) = beyond.min_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(format!(
+        "Goodput: at most {}/s, at {} users/s; beyond that at least {}/s ({:.0} %), at {} users/s.",
+        grouped(most.round()),
+        grouped(rate),
+        grouped(least.round()),
+        100.0 * least / most,
+        grouped(offered),
+    ))
 }
 
 fn knee(run: &Run) -> String {
@@ -155,7 +179,7 @@ mod tests {
 
     use super::*;
     use crate::load::driver::document;
-    use crate::record::run::{Judged, Step, Verdict};
+    use crate::record::run::{Goodput, Judged, Verdict};
 
     #[test]
     fn a_ramp_says_where_it_ended_and_why() {
@@ -164,6 +188,7 @@ mod tests {
             seconds: 1.0,
             requests: Vec::new(),
             broken: broken.iter().map(|reason| (*reason).to_owned()).collect(),
+            goodput: None,
         };
         let monitor = Monitor::new(Instant::now(), false).unwrap();
         let mut run = document::draft(&monitor, Duration::ZERO).unwrap();
@@ -175,5 +200,23 @@ mod tests {
         assert_eq!(knee(&run), "Knee: 100 users/s hold, 200 do not.");
         run.steps.remove(0);
         assert_eq!(knee(&run), "The first step broke already: begin lower.");
+    }
+
+    #[test]
+    fn goodput_is_told_beyond_its_peak() {
+        let monitor = Monitor::new(Instant::now(), false).unwrap();
+        let mut run = document::draft(&monitor, Duration::ZERO).unwrap();
+        let step = |(rate, good): (f64, f64)| Step {
+            users_per_second: rate,
+            seconds: 1.0,
+            requests: Vec::new(),
+            broken: Vec::new(),
+            goodput: Some(Goodput { seconds: 1.0, per_second: good, ..Goodput::default() }),
+        };
+        run.steps = [(100.0, 150.0), (200.0, 300.0)].map(step).into();
+        assert_eq!(level(&run), None);
+        run.steps.extend([(400.0, 240.0), (800.0, 270.0), (100.0, 150.0)].map(step));
+        let told = "Goodput: at most 300/s, at 200 users/s; beyond that at least 240/s (80 %), at 400 users/s.";
+        assert_eq!(level(&run).as_deref(), Some(told));
     }
 }

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench_table;
+mod rates;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -75,16 +76,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let driven = drive(&plan, &mut worker, &driving);
     let (services, service_series) = observer.stop().whole();
     let driven = driven?;
-    let flushed = database.as_mut().zip(before_load).map(|(database, before)| before.compare(database)).transpose()?;
+    let mut fates = Vec::new();
+    let flushed = database.as_mut().zip(before_load).map(|(database, before)| before.compare(database));
+    let flushed = flushed.and_then(|flushed| unless_failed(flushed, &mut fates));
 
     let checks = !args.entry.no_checks;
     let roll = Roll::call(&feed, worker.ledger().fates(), stage.before == Some(0));
     let tallied = checks.then(|| roll.tally());
-    let counted = stage.count(&driven, feed.ceiling(), tallied, worker.ledger().creates())?;
+    let counted = stage.count(&driven, feed.ceiling(), tallied, worker.ledger().creates());
+    let counted = unless_failed(counted, &mut fates).flatten();
     let survey = checks.then(|| Survey::take(&stage.entry, &roll));
     let durability =
         database.as_mut().zip(flushed).map(|(database, flushed)| stage.durability(args, database, flushed));
-    let durability = durability.transpose()?;
+    let durability = durability.and_then(|durability| unless_failed(durability, &mut fates));
     let mut run = driven.document()?;
     run.id = history::new_id("bench");
     run.label = args.label.clone();
@@ -97,18 +101,25 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     run.series.services = observe::in_step(service_series, run.series.in_flight.len());
     run.judged = verdict::of_driven(&Drive {
         driven: &driven,
+        is_past_knee: plan.is_past_knee(),
         requests: &run.requests,
         tallied,
         strangers: stage.strangers,
         counted,
         survey: survey.as_ref(),
         durability: durability.as_ref(),
+        fates,
         volatile: args.volatile,
         is_limited: stage.stack.is_some() || are_limited(&run.budget),
     });
     run.judged = run.judged.held_to(stage.budget_fault(args, &run.budget));
     run.durability = durability;
     publish(args, &run, &driven, log)
+}
+
+/// What was looked at after the load, unless that failed: then the run is kept all the same, and its verdict says why.
+fn unless_failed<T>(outcome: anyhow::Result<T>, fates: &mut Vec<String>) -> Option<T> {
+    outcome.inspect_err(|error| fates.push(format!("{error:#}"))).ok()
 }
 
 /// Opens all that the command line names, so that a wrong name is told before the stack is emptied and loaded.

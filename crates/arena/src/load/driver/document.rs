@@ -15,7 +15,7 @@ use super::monitor::{Interval, Monitor, Tally};
 use super::schedule::Kind;
 use crate::record::histogram;
 use crate::record::run::{
-    Driver, Generator, Judged, Machine, Outcome, Percentiles, Requests, Run, SCHEMA, Series, Settings, Verdict,
+    Driver, Generator, Goodput, Judged, Machine, Outcome, Percentiles, Requests, Run, SCHEMA, Series, Settings, Verdict,
 };
 
 /// A run document with all that the driver itself measured, and nothing else.
@@ -54,6 +54,23 @@ pub fn draft(monitor: &Monitor, length: Duration) -> anyhow::Result<Run> {
 pub fn requests(monitor: &Monitor, with_histograms: bool) -> anyhow::Result<Vec<Requests>> {
     let sent = Kind::ALL.into_iter().zip(&monitor.tallies).filter(|(_, tally)| tally.count > 0);
     sent.map(|(kind, tally)| request(kind, tally, with_histograms)).collect()
+}
+
+/// What was answered with success of a constant rate.
+pub fn goodput(monitor: &Monitor) -> Goodput {
+    let seconds = monitor.load.as_secs_f64();
+    let tallies = &monitor.tallies;
+    let successful: u64 = tallies.iter().map(|tally| tally.successful_while_loaded).sum();
+    let response = |(kind, tally): (Kind, &Tally)| {
+        let times = tally.successful_response();
+        (!times.is_empty()).then(|| (kind.name().to_owned(), percentiles(&times)))
+    };
+    Goodput {
+        seconds,
+        per_second: successful as f64 / seconds,
+        refused: tallies.iter().map(Tally::refused).sum(),
+        response: Kind::ALL.into_iter().zip(tallies).filter_map(response).collect(),
+    }
 }
 
 fn request(kind: Kind, tally: &Tally, with_histogram: bool) -> anyhow::Result<Requests> {

@@ -81,7 +81,7 @@ fn drive_profile(
 ) -> anyhow::Result<Driven> {
     let progress = Progress::new(name, profile.duration());
     let started = SystemTime::now() + start.saturating_duration_since(Instant::now());
-    let mut monitor = Monitor::new(start, driving.intervals)?;
+    let mut monitor = Monitor::new(start, driving.intervals)?.of_load(profile.duration());
     worker.run(profile.arrivals(), &mut monitor, driving.stop, |monitor| progress.show(monitor))?;
     progress.finish();
     let strain = strain(&Conduct::of(&monitor, driving.most_lag));
@@ -121,9 +121,10 @@ fn conclude_step(ramp: &Ramp, rate: f64, driven: &Driven) -> anyhow::Result<(Ste
         _ => None,
     };
     let broken: Vec<String> = ramp.until.iter().filter_map(held).collect();
-    let ended = !broken.is_empty() || driven.strain.0 == Strain::TooMuch;
+    let ended = (!broken.is_empty() && !ramp.past_knee) || driven.strain.0 == Strain::TooMuch;
     let requests = document::requests(&driven.monitor, false)?;
-    Ok((Step { users_per_second: rate, seconds: run.seconds, requests, broken }, ended))
+    let goodput = (!driven.stopped).then(|| document::goodput(&driven.monitor));
+    Ok((Step { users_per_second: rate, seconds: run.seconds, requests, broken, goodput }, ended))
 }
 
 impl Driven {

@@ -18,6 +18,8 @@ pub struct Answer<'a> {
     pub status: u16,
     /// Value of the `Location` header.
     pub location: Option<&'a [u8]>,
+    /// Whether it has a `Retry-After` header.
+    pub has_retry_after: bool,
     /// Content, with the transfer coding taken off.
     pub body: Cow<'a, [u8]>,
     /// What came behind the answer, though nothing was asked for.
@@ -108,7 +110,14 @@ fn with_body<'a>(
         BodyLength::UntilEnd => return Ok(Input::Partial { until: input.len() + 1 }),
     };
     let reusable = head.keep_alive && !ended && after.is_empty();
-    Ok(Input::Whole(Answer { status, location: head.location, body, excess: after, reusable }))
+    Ok(Input::Whole(Answer {
+        status,
+        location: head.location,
+        has_retry_after: head.has_retry_after,
+        body,
+        excess: after,
+        reusable,
+    }))
 }
 
 enum BodyLength {
@@ -123,11 +132,13 @@ struct Head<'a> {
     chunked: bool,
     keep_alive: bool,
     location: Option<&'a [u8]>,
+    has_retry_after: bool,
 }
 
 impl<'a> Head<'a> {
     fn of(headers: &[httparse::Header<'a>], version: Option<u8>) -> Result<Self, Malformed> {
-        let mut head = Self { length: None, chunked: false, keep_alive: version == Some(1), location: None };
+        let keep_alive = version == Some(1);
+        let mut head = Self { length: None, chunked: false, keep_alive, location: None, has_retry_after: false };
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             if is("content-length") {
@@ -141,6 +152,8 @@ impl<'a> Head<'a> {
                 head.keep_alive = true;
             } else if is("location") {
                 head.location = Some(header.value);
+            } else if is("retry-after") {
+                head.has_retry_after = true;
             }
         }
         head.keep_alive &= head.chunked || head.length.is_some();

@@ -23,6 +23,17 @@ const EXAMPLE: usize = 160;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What a failure says of a server that is offered more than it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It does wrong: no load explains that.
+    Wrong,
+    /// It breaks down.
+    Overload,
+    /// It says so, and what is to be done: 503 with `Retry-After`.
+    Refusal,
+}
+
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -30,19 +41,19 @@ pub struct Failure {
     pub reason: Cow<'static, str>,
     /// What exactly came back, where something did.
     pub example: Option<String>,
-    /// Whether a server that does right may fail so when it is offered more than it carries.
-    pub is_overload: bool,
+    /// What it says of the server.
+    pub cause: Cause,
 }
 
 impl Failure {
     /// A failure without more to say.
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: reason.into(), example: None, is_overload: false }
+        Self { reason: reason.into(), example: None, cause: Cause::Wrong }
     }
 
-    /// The same as a failure of overload.
-    pub fn of_overload(self) -> Self {
-        Self { is_overload: true, ..self }
+    /// The same for another cause.
+    pub fn for_cause(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     /// Keeps the beginning of what came back.
@@ -61,8 +72,8 @@ pub struct Failures {
     pub count: u64,
     /// What exactly came back once.
     pub example: Option<String>,
-    /// Whether they may be for want of capacity.
-    pub is_overload: bool,
+    /// What they say of the server.
+    pub cause: Cause,
 }
 
 /// What became of the requests of one kind.
@@ -76,8 +87,12 @@ pub struct Tally {
     pub statuses: BTreeMap<u16, u64>,
     /// Microseconds from the intended time.
     pub response: Histogram<u64>,
+    /// The same of those that failed.
+    pub failed_response: Histogram<u64>,
     /// Microseconds from the moment of sending.
     pub service: Histogram<u64>,
+    /// Requests that did not fail and were answered while users arrived.
+    pub successful_while_loaded: u64,
     /// Second by second.
     pub series: RequestSeries,
     current: Histogram<u64>,
@@ -100,6 +115,8 @@ pub struct Interval {
 pub struct Monitor {
     /// When the load began.
     pub start: Instant,
+    /// How long users arrive; what is on its way then is still waited for.
+    pub load: Duration,
     /// By kind, in the order of [`Kind::ALL`].
     pub tallies: [Tally; 4],
     /// Requests on their way.
@@ -140,6 +157,7 @@ impl Monitor {
         let empty = histogram()?;
         Ok(Self {
             start,
+            load: Duration::MAX,
             tallies: std::array::from_fn(|_| Tally::new(&empty)),
             in_flight: 0,
             sent: 0,
@@ -155,6 +173,11 @@ impl Monitor {
             cpu_last: cpu,
             rolled: start,
         })
+    }
+
+    /// The same over users who arrive for so long.
+    pub fn of_load(self, load: Duration) -> Self {
+        Self { load, ..self }
     }
 
     /// A request is being sent.
@@ -177,7 +200,8 @@ impl Monitor {
             (Kind::Create, None | Some(500..)) => self.unknown += 1,
             _ => {}
         }
-        self.tallies[request.kind as usize].add(request, now, status, outcome);
+        let while_loaded = now.saturating_duration_since(self.start) <= self.load;
+        self.tallies[request.kind as usize].add(request, now, status, outcome, while_loaded);
     }
 
     /// Closes every second that is over and says whether there was one.
@@ -261,7 +285,9 @@ impl Tally {
             failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             response: empty.clone(),
+            failed_response: empty.clone(),
             service: empty.clone(),
+            successful_while_loaded: 0,
             series: RequestSeries::default(),
             current: empty.clone(),
             current_failed: 0,
@@ -273,17 +299,41 @@ impl Tally {
         self.failures.values().map(|failures| failures.count).sum()
     }
 
-    fn add(&mut self, request: &Request, now: Instant, status: Option<u16>, outcome: Result<(), Failure>) {
+    /// Those of them that were refused.
+    pub fn refused(&self) -> u64 {
+        let refusals = self.failures.values().filter(|failures| failures.cause == Cause::Refusal);
+        refusals.map(|failures| failures.count).sum()
+    }
+
+    /// Microseconds from the intended time, of those that did not fail.
+    pub fn successful_response(&self) -> Histogram<u64> {
+        let mut successful = self.response.clone();
+        // All that it takes away is in it.
+        let _ = successful.subtract(&self.failed_response);
+        successful
+    }
+
+    fn add(
+        &mut self,
+        request: &Request,
+        now: Instant,
+        status: Option<u16>,
+        outcome: Result<(), Failure>,
+        while_loaded: bool,
+    ) {
         self.count += 1;
+        let response = now.saturating_duration_since(request.intended);
         if let Some(status) = status {
             *self.statuses.entry(status).or_default() += 1;
         }
         if let Err(failure) = outcome {
             self.current_failed += 1;
-            let Failure { reason, example, is_overload } = failure;
-            self.failures.entry(reason).or_insert(Failures { count: 0, example, is_overload }).count += 1;
+            let Failure { reason, example, cause } = failure;
+            self.failures.entry(reason).or_insert(Failures { count: 0, example, cause }).count += 1;
+            record(&mut self.failed_response, response);
+        } else if while_loaded {
+            self.successful_while_loaded += 1;
         }
-        let response = now.saturating_duration_since(request.intended);
         record(&mut self.response, response);
         record(&mut self.current, response);
         record(&mut self.service, now.saturating_duration_since(request.sent));
@@ -299,7 +349,9 @@ impl Tally {
             *self.statuses.entry(status).or_default() += count;
         }
         add(&mut self.response, &later.response);
+        add(&mut self.failed_response, &later.failed_response);
         add(&mut self.service, &later.service);
+        self.successful_while_loaded += later.successful_while_loaded;
         self.series.completed.extend(later.series.completed);
         self.series.failed.extend(later.series.failed);
         self.series.p50.extend(later.series.p50);

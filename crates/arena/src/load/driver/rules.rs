@@ -6,7 +6,7 @@ use super::checks;
 use super::entry::Entry;
 use super::feed::{Expected, Feed};
 use super::http::Answer;
-use super::monitor::Failure;
+use super::monitor::{Cause, Failure};
 use super::schedule::Kind;
 
 /// How strict users are.
@@ -77,8 +77,7 @@ impl<'a> Rules<'a> {
     pub fn check(&self, subject: Subject, answer: &Answer) -> Result<(), Failure> {
         let status = answer.status;
         if !self.entry.statuses(subject.kind).contain(status) {
-            let failure = Failure::new(format!("status {status}")).with(&answer.body);
-            return Err(if is_overload(status) { failure.of_overload() } else { failure });
+            return Err(unwanted(answer).with(&answer.body));
         }
         if !answer.excess.is_empty() {
             return Err(Failure::new("bytes behind the answer").with(answer.excess));
@@ -119,6 +118,16 @@ impl<'a> Rules<'a> {
             true => Ok(()),
             false => Err(Failure::new(format!("status {status} {wanted}")).with(self.feed.payload(number))),
         }
+    }
+}
+
+/// What a status says that a request of its kind may not get.
+fn unwanted(answer: &Answer) -> Failure {
+    let status = answer.status;
+    match status {
+        503 if answer.has_retry_after => Failure::new("refused: status 503 with Retry-After").for_cause(Cause::Refusal),
+        _ if is_overload(status) => Failure::new(format!("status {status}")).for_cause(Cause::Overload),
+        _ => Failure::new(format!("status {status}")),
     }
 }
 

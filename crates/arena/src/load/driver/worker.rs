@@ -14,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use super::connection::Dialer;
 use super::http::{self, Input, Malformed};
 use super::ledger::Ledger;
-use super::monitor::{Failure, Monitor};
+use super::monitor::{Cause, Failure, Monitor};
 use super::rules::{Rules, Subject};
 use super::schedule::{Arrival, Kind};
 use super::slot::{Handle, Request, Slot, Slots};
@@ -274,7 +274,7 @@ impl<'a> Worker<'a> {
             }
             self.deadlines.pop_front();
             if is_waiting {
-                self.give_up(connection, now, Failure::new("timed out").of_overload(), monitor);
+                self.give_up(connection, now, Failure::new("timed out").for_cause(Cause::Overload), monitor);
             }
         }
     }
@@ -383,13 +383,15 @@ fn broken(error: &io::Error) -> Failure {
         io::ErrorKind::TimedOut => Failure::new("cannot connect in time"),
         _ => Failure::new(error.to_string()),
     };
-    failure.of_overload()
+    failure.for_cause(Cause::Overload)
 }
 
 fn malformation(malformed: Malformed, input: &[u8]) -> Failure {
     match malformed {
-        Malformed::Truncated if input.is_empty() => Failure::new("closed without an answer").of_overload(),
-        Malformed::Truncated => Failure::new("closed in the middle of an answer").with(input).of_overload(),
+        Malformed::Truncated if input.is_empty() => Failure::new("closed without an answer").for_cause(Cause::Overload),
+        Malformed::Truncated => {
+            Failure::new("closed in the middle of an answer").with(input).for_cause(Cause::Overload)
+        }
         Malformed::NotHttp => Failure::new("not HTTP").with(input),
         Malformed::TooLong => Failure::new("answer too long").with(input),
     }

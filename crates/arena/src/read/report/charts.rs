@@ -396,7 +396,8 @@ fn first(count: usize, mut values: Vec<Option<f64>>) -> Vec<Option<f64>> {
     values
 }
 
-fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
+/// What lines go through.
+pub(super) fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
     lines.iter().flat_map(|line| line.values.iter().flatten().copied())
 }
 

@@ -54,7 +54,8 @@ impl Look {
         Self::nth(order.iter().position(|other| *other == name).unwrap_or_default())
     }
 
-    fn nth(nth: usize) -> Self {
+    /// The look of that number.
+    pub(super) fn nth(nth: usize) -> Self {
         Self { colour: nth % STYLES, dash: nth % STYLES }
     }
 }

@@ -9,6 +9,7 @@ mod chart;
 mod charts;
 mod distribution;
 mod facts;
+mod goodput;
 mod headline;
 mod league;
 mod look;

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::Chart;
 use super::charts::{self, Runs};
-use super::{facts, headline, spread};
+use super::{facts, goodput, headline, spread};
 use crate::read::compare;
 use crate::record::metric::{Unit, grouped};
 use crate::record::run::Run;
@@ -75,6 +75,7 @@ pub(super) fn body(runs: &Runs) -> Markup {
         }
         section aria-labelledby="load" {
             h2 #load { "Load" }
+            (charts(goodput::charts(runs)))
             (charts(charts::load(runs)))
             @if runs.all.iter().all(|run| run.failed() == 0 && run.request_count() > 0) { p.note { "No request failed at any time." } }
             (facts::answers(runs))

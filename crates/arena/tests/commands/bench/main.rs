@@ -384,6 +384,60 @@ fn a_step_that_does_not_tell_what_it_is_held_to_ends_the_ramp() {
     assert_eq!(broken(&[], "1:0:0"), vec![Vec::<String>::new(); 2], "nobody asked for searches");
 }
 
+/// A ramp past the knee of a server, which the fault has in each step.
+fn past_the_knee(fault: Fault) -> Ended {
+    let ramp = ["--ramp", "100..400", "--step", "x2", "--step-seconds", "0.5", "--past-knee", "--timeout", "1"];
+    Bench::against(&Server::start(fault)).with(&ramp).output()
+}
+
+#[test]
+fn past_the_knee_refusals_are_no_fault_and_goodput_is_told() {
+    let ended = past_the_knee(Fault::RefusesInTime);
+    let run = ended.run();
+    assert!(matches!(run.verdict().outcome, Outcome::Clean | Outcome::Suspect), "{:?}", run.verdict());
+    assert_eq!(ended.status(), 0);
+    assert_eq!(run.settings.more["ramp"], "100 to 400 users/s, past the knee");
+    let rates: Vec<f64> = run.steps.iter().map(|step| step.users_per_second).collect();
+    assert_eq!(rates, [100.0, 200.0, 400.0], "it goes on though requests fail");
+    for step in &run.steps {
+        let goodput = step.goodput.as_ref().unwrap();
+        let count: u64 = step.requests.iter().map(|requests| requests.count).sum();
+        assert!(!step.broken.is_empty() && goodput.refused > 0, "{step:?}");
+        assert_eq!((step.broken_down(), goodput.seconds), (0, 0.5));
+        let successful = count - goodput.refused;
+        assert!(goodput.per_second > 0.0 && goodput.per_second <= successful as f64 / 0.5, "{goodput:?}");
+        assert!(goodput.response["fetch"].p99 > 0.0);
+    }
+    let refused = failures(&run, "fetch")["refused: status 503 with Retry-After"];
+    assert_eq!(refused, run.steps.iter().map(|step| step.goodput.as_ref().unwrap().refused).sum::<u64>());
+}
+
+#[test]
+fn past_the_knee_anything_else_is_a_fault() {
+    for (fault, reason) in [
+        (Fault::Close, "fetch: closed without an answer"),
+        (Fault::Status, "fetch: status 500"),
+        (Fault::WrongPerson, "fetch: answer is not what was sent"),
+    ] {
+        let ended = past_the_knee(fault);
+        let run = ended.run();
+        assert_eq!((ended.status(), run.verdict().outcome), (1, Outcome::Failed), "{fault:?}");
+        assert!(run.verdict().reasons[0].ends_with(reason), "{:?}", run.verdict());
+        assert!(run.steps.iter().all(|step| step.broken_down() > 0));
+    }
+}
+
+#[test]
+fn a_run_whose_people_cannot_be_counted_is_kept_and_says_so() {
+    let ended = Bench::against(&Server::start(Fault::CannotCount)).shortly();
+    let run = ended.run();
+    assert_eq!((ended.status(), run.failed()), (1, 0));
+    let reason = "cannot count people: GET /users-count answers with status 503";
+    assert_eq!(run.verdict().reasons, [reason]);
+    assert_eq!(run.people(), None);
+    assert_eq!(std::fs::read_dir(ended.runs.path()).unwrap().count(), 1, "the document is kept");
+}
+
 #[test]
 fn the_seconds_of_a_ramp_are_those_of_the_services_it_loads() {
     let server = Server::start(Fault::None);
@@ -461,6 +515,11 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         &["--rate", "5", "--ramp", "1..2"],
         &["--seconds", "5"],
         &["--ramp", "5..1"],
+        &["--ramp", "5"],
+        &["--ramp", "1,2", "--step", "1"],
+        &["--ramp", "1..2", "--step", "x1"],
+        &["--past-knee"],
+        &["--over", "5"],
         &["--fail-on", "create.p99"],
         &["--fail-on", "create.p98>1ms"],
         &["--create-statuses", "nine"],

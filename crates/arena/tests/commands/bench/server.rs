@@ -75,6 +75,10 @@ pub enum Fault {
     StoresLater,
     /// Everything but the count is answered with 500.
     FailsAll,
+    /// Every second fetch is refused with 503 and `Retry-After`.
+    RefusesInTime,
+    /// The count is refused with 503 once people are there.
+    CannotCount,
 }
 
 /// How long [`Fault::StoresLater`] waits.
@@ -152,6 +156,9 @@ impl State {
             ("POST", None) if path == "/users" => self.create(body),
             ("GET", None) if path == "/users" && self.fault == Fault::AcceptsAnySearch => Answer::new(200, "[]"),
             ("GET", None) if path == "/users" => Answer::new(400, "a term is missing"),
+            ("GET", None) if path == "/users-count" && self.fault == Fault::CannotCount && self.count() > 0 => {
+                Answer::new(503, "busy")
+            }
             ("GET", None) if path == "/users-count" => Answer::new(200, self.count().to_string()),
             _ if self.fault == Fault::FailsAll => Answer::new(500, "out of order"),
             ("GET", None) => self.fetch(path),
@@ -211,6 +218,9 @@ impl State {
         person["id"] = json!(id);
         match self.fault {
             Fault::Status => return Answer::new(500, "out of\norder"),
+            Fault::RefusesInTime if self.requests.load(Ordering::Relaxed).is_multiple_of(2) => {
+                return Answer::new(503, "busy");
+            }
             Fault::WrongPerson => person["fullname"] = json!("Somebody Else"),
             _ => {}
         }
@@ -268,7 +278,8 @@ fn serve(mut stream: TcpStream, state: &State) {
 /// Sends an answer as the fault wants it; `None` where the connection ends with it.
 fn send(stream: &mut TcpStream, answer: &Answer, fault: Fault, is_fetch: bool) -> Option<()> {
     let location = answer.location.as_ref().map(|path| format!("Location: {path}\r\n")).unwrap_or_default();
-    let line = format!("HTTP/1.1 {} Whatever\r\n{location}", answer.status);
+    let retry_after = if fault == Fault::RefusesInTime && answer.status == 503 { "Retry-After: 1\r\n" } else { "" };
+    let line = format!("HTTP/1.1 {} Whatever\r\n{location}{retry_after}", answer.status);
     let head = format!("{line}Content-Length: {}\r\n\r\n", answer.body.len());
     let whole = [head.as_bytes(), &answer.body].concat();
     match fault {
