@@ -60,8 +60,11 @@ fn refusal(overlay: &str) -> String {
     format!("{:#}", Folder::with(overlay).read().unwrap_err())
 }
 
+/// Limit, command, environment and replicas of a service.
+type Taken = (Limit, Vec<String>, BTreeMap<String, String>, u64);
+
 /// Everything that the arena takes from a stack.
-fn taken(compose: &Compose) -> Vec<(Limit, Vec<String>, BTreeMap<String, String>, u64)> {
+fn taken(compose: &Compose) -> Vec<Taken> {
     let of = |name: &&str| {
         let command = compose.command(name).unwrap().into_iter().map(str::to_owned).collect();
         let environment = compose.environment(name).unwrap();
