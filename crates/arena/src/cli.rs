@@ -11,6 +11,7 @@ use crate::commands::bench;
 use crate::commands::check;
 use crate::commands::experiment;
 use crate::commands::fight;
+use crate::commands::fill;
 use crate::commands::league;
 use crate::commands::payloads;
 use crate::commands::stack;
@@ -46,6 +47,7 @@ enum Command {
     Logs(stack::LogsArgs),
     /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
     Bench(Box<bench::Args>),
+    Fill(fill::Args),
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
     Trial(trial::Args),
     Payloads(payloads::Args),
@@ -83,6 +85,7 @@ fn check(words: Vec<OsString>) -> anyhow::Result<()> {
 fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fill(arguments) => fill::run(&arguments),
         Command::Fight(arguments) => fight::run(&arguments),
         Command::League(arguments) => league::run(&arguments),
         Command::Test(arguments) => check::run(&arguments),

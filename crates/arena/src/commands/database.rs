@@ -1,12 +1,15 @@
 //! What a run asks the stack's database: who is stored, and whether a commit is on disk.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use postgres::types::ToSql;
 use postgres::{Client, NoTls};
 
 use crate::load::driver::checks::Person;
+use crate::load::fill;
 use crate::record::run::Durability;
 
 /// Enough for a median that does not jump.
@@ -60,23 +63,36 @@ impl Database {
     ///
     /// If the database does not answer.
     pub fn everybody(&mut self) -> anyhow::Result<Vec<Person<'static>>> {
-        let query = "SELECT id::text, nickname, fullname, to_char(dob, 'YYYY-MM-DD'), stack FROM users";
-        let rows = self.client.query(query, &[]).context("reading people")?;
+        self.select("", &[])
+    }
+
+    /// Those who have one of `nicknames`.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn bearers(&mut self, nicknames: &HashSet<String>) -> anyhow::Result<Vec<Person<'static>>> {
+        let nicknames: Vec<&str> = nicknames.iter().map(String::as_str).collect();
+        self.select("WHERE nickname = ANY($1)", &[&nicknames])
+    }
+
+    fn select(&mut self, which: &str, parameters: &[&(dyn ToSql + Sync)]) -> anyhow::Result<Vec<Person<'static>>> {
+        let columns = "id::text, nickname, fullname, to_char(dob, 'YYYY-MM-DD'), stack";
+        let query = format!("SELECT {columns} FROM users {which}");
+        let rows = self.client.query(&query, parameters).context("reading people")?;
         let person = |row: postgres::Row| {
             Ok(Person::stored(row.try_get(0)?, [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?], row.try_get(4)?))
         };
         rows.into_iter().map(person).collect()
     }
 
-    /// Removes some people, by the beginning of their nickname.
+    /// Removes the people with these nicknames, and leaves everybody else.
     ///
     /// # Errors
     ///
     /// If the database does not answer.
-    pub fn remove(&mut self, prefix: &str) -> anyhow::Result<()> {
-        self.client
-            .execute("DELETE FROM users WHERE starts_with(nickname, $1)", &[&prefix])
-            .context("removing people")?;
+    pub fn remove(&mut self, nicknames: &[String]) -> anyhow::Result<()> {
+        self.client.execute("DELETE FROM users WHERE nickname = ANY($1)", &[&nicknames]).context("removing people")?;
         Ok(())
     }
 
@@ -132,9 +148,35 @@ impl Database {
     ///
     /// If the database does not answer.
     pub fn remove_everybody(&mut self) -> anyhow::Result<()> {
-        self.client.batch_execute("TRUNCATE users").context("removing the warm-up's people")?;
-        // What the warm-up wrote is on disk before the load begins, and not a checkpoint's work in its midst.
+        self.client.batch_execute("TRUNCATE users").context("removing people")?;
+        self.checkpoint()
+    }
+
+    /// What was written before the load is on disk when it begins, and not a checkpoint's work in its midst.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn checkpoint(&mut self) -> anyhow::Result<()> {
         self.client.batch_execute("CHECKPOINT").context("checkpoint")
+    }
+
+    /// Fills the table, see [`fill::fill`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn fill(&mut self, people: u64) -> anyhow::Result<()> {
+        fill::fill(&mut self.client, fill::SEED, people).map(drop)
+    }
+
+    /// Which of `nicknames` somebody has.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn taken(&mut self, nicknames: &HashSet<String>) -> anyhow::Result<HashSet<String>> {
+        fill::taken(&mut self.client, nicknames.iter().map(String::as_str)).context("asking who is there")
     }
 
     /// PostgreSQL's version.

@@ -89,21 +89,22 @@ pub fn probe(
 ) -> anyhow::Result<Durability> {
     let agent: Agent =
         Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+    let nicknames: Vec<String> = (0..PROBES).map(|number| format!("{NICKNAME}{number}")).collect();
     let mut unflushed = 0;
-    for number in 0..PROBES {
-        create(&agent, people, vocabulary, number).context("seeing whether people are on disk")?;
+    for nickname in &nicknames {
+        create(&agent, people, vocabulary, nickname).context("seeing whether people are on disk")?;
         unflushed += u64::from(!database.is_flushed()?);
     }
-    database.remove(NICKNAME)?;
+    database.remove(&nicknames)?;
     let known = durability.unflushed_probes.unwrap_or_default();
     let probes = Some(durability.probes.unwrap_or_default() + PROBES);
     let probed = Durability { probes, unflushed_probes: Some(known + unflushed), ..durability.clone() };
     Ok(Durability { honoured: probed.honoured && faults(&probed).is_empty(), ..probed })
 }
 
-fn create(agent: &Agent, people: &str, vocabulary: Vocabulary, number: u64) -> anyhow::Result<()> {
-    let [nickname, fullname, dob, _] = vocabulary.person_keys();
-    let body = format!(r#"{{"{nickname}":"{NICKNAME}{number}","{fullname}":"Flush Probe","{dob}":"2000-01-01"}}"#);
+fn create(agent: &Agent, people: &str, vocabulary: Vocabulary, nickname: &str) -> anyhow::Result<()> {
+    let [key, fullname, dob, _] = vocabulary.person_keys();
+    let body = format!(r#"{{"{key}":"{nickname}","{fullname}":"Flush Probe","{dob}":"2000-01-01"}}"#);
     let status = agent.post(people).content_type("application/json").send(&body)?.status().as_u16();
     ensure!(status == 201, "a create was answered {status} instead of 201");
     Ok(())

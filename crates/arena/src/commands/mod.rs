@@ -9,6 +9,7 @@ pub mod check;
 mod database;
 pub mod experiment;
 pub mod fight;
+pub mod fill;
 mod flushes;
 pub mod league;
 pub mod payloads;

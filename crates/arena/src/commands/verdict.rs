@@ -81,8 +81,8 @@ pub struct Drive<'a> {
     pub requests: &'a [Requests],
     /// What the answers to creates say together; absent where they are not looked at.
     pub tallied: Option<Tallied>,
-    /// People before the run, where they are counted.
-    pub before: Option<u64>,
+    /// People from before the run whose nicknames are not known, where people are counted.
+    pub strangers: Option<u64>,
     /// The score and the count that it comes from, where people are counted.
     pub counted: Option<(People, Census)>,
     /// Searches after the load, where answers are looked at.
@@ -233,7 +233,7 @@ fn entry_unchecked(bout: &EntryBout) -> Vec<String> {
 
 fn drive_unchecked(drive: &Drive) -> Vec<String> {
     let mut unchecked = Vec::new();
-    if drive.before.is_none() {
+    if drive.strangers.is_none() {
         unchecked.push("how many people are stored: they were not counted".to_owned());
     }
     if drive.tallied.is_none() {
@@ -274,7 +274,7 @@ fn drive_faults(drive: &Drive) -> Vec<String> {
     if requests.is_empty() {
         faults.push("no request was answered".into());
     }
-    faults.extend(drive.tallied.and_then(|tallied| nickname_fault(tallied, drive.before)));
+    faults.extend(drive.tallied.and_then(|tallied| nickname_fault(tallied, drive.strangers)));
     if let Some((people, census)) = drive.counted {
         faults.extend(count_faults(&people, &census, unknown));
     }
@@ -309,17 +309,17 @@ fn ramp_faults(driven: &Driven) -> Vec<String> {
 }
 
 /// What the answers to creates betray when they are laid side by side.
-fn nickname_fault(tallied: Tallied, before: Option<u64>) -> Option<String> {
+fn nickname_fault(tallied: Tallied, strangers: Option<u64>) -> Option<String> {
     let Tallied { sent, acknowledged, doubled, refused, .. } = tallied;
     let number = |number: u64| grouped(number as f64);
     if doubled > 0 {
         return Some(format!("{} creates were answered with 201 for a nickname that was taken", number(doubled)));
     }
-    // Each of those from before bears one nickname. Without a count there may be as many of them as there are refusals.
-    if acknowledged == 0 && sent > before.unwrap_or_default() {
+    // Each of the strangers bears one nickname. Without a count there may be as many of them as there are refusals.
+    if acknowledged == 0 && sent > strangers.unwrap_or_default() {
         return Some(format!("none of {} valid people was taken", number(sent)));
     }
-    let unborne = refused.saturating_sub(before?);
+    let unborne = refused.saturating_sub(strangers?);
     (unborne > 0).then(|| format!("{} nicknames were refused that nobody bears", number(unborne)))
 }
 
@@ -439,7 +439,7 @@ mod tests {
             driven: &driven(monitor),
             requests: &creates(1000, failures),
             tallied: None,
-            before: Some(0),
+            strangers: Some(0),
             counted: Some((people, at_rest(stored))),
             survey: None,
             durability: None,

@@ -2,6 +2,7 @@
 
 pub mod base_url;
 pub(crate) mod driver;
+pub mod fill;
 pub mod gatling;
 pub mod location;
 pub mod payloads;

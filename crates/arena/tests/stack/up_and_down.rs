@@ -226,6 +226,32 @@ fn people_who_are_kept_are_there_again() {
 }
 
 #[test]
+fn a_run_over_people_knows_whom_the_server_must_refuse() {
+    let which = Which::new();
+    which.ok(&["up"]);
+    // The first people of the very rows that the run sends, so that most of them are taken.
+    which.ok(&["fill", "300", "--seed", "233"]);
+    let runs = tempfile::tempdir().unwrap();
+    let load = ["bench", "--over", "500", "--rate", "500", "--seconds", "1", "--json", "--max-lag", "60000"];
+    let output = which.command(&load).env("ARENA_RUNS", runs.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let run: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let before: u64 = run["settings"]["more"]["people before"].as_str().unwrap().parse().unwrap();
+    assert!((700..=800).contains(&before), "a nickname of one letter may be in both: {before}");
+    let stored = run["people"]["stored"].as_u64().unwrap();
+    assert!((1..300).contains(&stored), "{}", run["people"]);
+    assert_eq!(run["people"]["ceiling"], stored);
+    assert!(run["requests"][0]["statuses"]["422"].as_u64().unwrap() > 250, "{}", run["requests"][0]["statuses"]);
+
+    // A server that forgets whom it holds is found out.
+    let database = format!("host=127.0.0.1 port={} user=postgres password=rinha", which.database_port);
+    let mut client = postgres::Client::connect(&database, postgres::NoTls).unwrap();
+    client.batch_execute("ALTER TABLE users DROP CONSTRAINT users_nickname_key").unwrap();
+    let output = which.command(&load).env("ARENA_RUNS", runs.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_told_before_anything_starts() {
     let which = Which::new();
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.port)).unwrap();

@@ -14,6 +14,7 @@ use crate::load::driver::plan::{MOST_STEPS, Plan, Ramp};
 use crate::load::driver::rules::Strictness;
 use crate::load::driver::schedule::{Kind, Mix, Profile};
 use crate::load::driver::worker::Behaviour;
+use crate::load::fill;
 use crate::load::location::Origin;
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
@@ -233,6 +234,10 @@ pub(super) struct EntryArgs {
     /// Remove the people who are stored from before, first; only from the stack that `arena up` started
     #[arg(long, conflicts_with = "url")]
     pub empty: bool,
+    /// Begin over people: those who are stored, and as many more as the first N of `cargo arena fill` lack; only in the
+    /// stack that `arena up` started
+    #[arg(long, value_name = "N", conflicts_with = "url", value_parser = RangedU64ValueParser::<u64>::new().range(1..=fill::MOST))]
+    pub over: Option<u64>,
     /// Do not count people before and after
     #[arg(long)]
     pub no_count: bool,
@@ -268,9 +273,9 @@ impl EntryArgs {
         })
     }
 
-    /// How strict users are, given how many people there were before.
-    pub fn strictness(&self, before: Option<u64>) -> Strictness {
-        Strictness { check: !self.no_checks, any_refusal: self.any_refusal, empty: before == Some(0) }
+    /// How strict users are, given whether everybody is known who was there before.
+    pub fn strictness(&self, knows_everybody: bool) -> Strictness {
+        Strictness { check: !self.no_checks, any_refusal: self.any_refusal, knows_everybody }
     }
 }
 

@@ -57,14 +57,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let Some(plan) = exit::accept(args.load.plan()) else { return Ok(Exit::Usage) };
     let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
-    let Some((feed, log)) = exit::accept(open(args, &files)) else { return Ok(Exit::Usage) };
-    let stage = Stage::set(args, &workspace)?;
+    let Some((mut feed, log)) = exit::accept(open(args, &files)) else { return Ok(Exit::Usage) };
+    let stage = Stage::set(args, &workspace, &mut feed)?;
     let _ports = stage.is_docker().then(SoonFree::until_dropped);
     let stop = interruption()?;
     allow_many_sockets();
     go_first();
 
-    let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.before));
+    let rules = Rules::new(&stage.entry, &feed, args.entry.strictness(stage.strangers == Some(0)));
     let mut worker = Worker::new(&rules, args.load.behaviour(), Dialer::new(stage.entry.address))?;
     let mut database = stage.database()?;
     let before_load = database.as_mut().map(flushes::Before::look).transpose()?;
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         driven: &driven,
         requests: &run.requests,
         tallied,
-        before: stage.before,
+        strangers: stage.strangers,
         counted,
         survey: survey.as_ref(),
         durability: durability.as_ref(),
@@ -147,25 +147,27 @@ struct Stage {
     stack: Option<Running>,
     /// People before the run, where they are counted.
     before: Option<u64>,
+    /// Those of them whose nicknames the feed does not know.
+    strangers: Option<u64>,
 }
 
 impl Stage {
-    /// Finds the server and counts its people.
-    fn set(args: &Args, workspace: &Workspace) -> anyhow::Result<Self> {
+    /// Finds the server, sees to it that those are there who are wanted, counts its people, and tells the feed of them.
+    fn set(args: &Args, workspace: &Workspace, feed: &mut Feed) -> anyhow::Result<Self> {
         let stack = if args.entry.url.is_none() { args.stack.running(workspace)? } else { None };
         let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()))?;
         if args.entry.empty {
             let stack = stack.as_ref().context("--empty is for the stack that `arena up` started, and none runs")?;
-            remove_everybody(stack)?;
+            Database::connect(&stack.database)?.remove_everybody()?;
+        }
+        if let Some(people) = args.entry.over {
+            let stack = stack.as_ref().context("--over is for the stack that `arena up` started, and none runs")?;
+            Database::connect(&stack.database)?.fill(people)?;
         }
         let hint = "is it up? `cargo arena up` starts the stack, --url names another server";
         let before = (!args.entry.no_count).then(|| probe::count(&entry)).transpose().context(hint)?;
-        if let Some(before) = before.filter(|before| *before > 0) {
-            eprintln!(
-                "arena: {before} people are stored from before; rows with their nicknames will be refused (--empty)"
-            );
-        }
-        Ok(Self { entry, stack, before })
+        let strangers = before.map(|before| introduce(before, stack.as_ref(), feed));
+        Ok(Self { entry, stack, before, strangers })
     }
 
     fn is_docker(&self) -> bool {
@@ -200,12 +202,12 @@ impl Stage {
         tallied: Option<Tallied>,
         creates: u64,
     ) -> anyhow::Result<Option<(People, Census)>> {
-        let Some(before) = self.before else { return Ok(None) };
+        let Some((before, strangers)) = self.before.zip(self.strangers) else { return Ok(None) };
         let census = Census::take(|| probe::count(&self.entry))?;
         let stored = census.last.saturating_sub(before);
         let acknowledged = driven.monitor.acknowledged;
         let right = match tallied {
-            Some(tallied) => ceiling.of_run(before, creates, tallied.acknowledged, tallied.unknown),
+            Some(tallied) => ceiling.of_run(strangers, creates, tallied.acknowledged, tallied.unknown),
             None => acknowledged..=acknowledged + driven.monitor.unknown + driven.monitor.in_flight,
         };
         let ceiling = stored.clamp(*right.start(), *right.end());
@@ -249,10 +251,20 @@ fn are_limited(limits: &[Limit]) -> bool {
     !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
 }
 
-fn remove_everybody(stack: &Running) -> anyhow::Result<()> {
-    let mut client =
-        postgres::Client::connect(&stack.database, postgres::NoTls).context("connecting to the database")?;
-    client.batch_execute("TRUNCATE users; CHECKPOINT").context("removing the people from before")
+/// Tells the feed of the people from before, where they can be asked for, and returns how many are strangers to it.
+fn introduce(before: u64, stack: Option<&Running>, feed: &mut Feed) -> u64 {
+    if before == 0 {
+        return 0;
+    }
+    let ask = |stack: &Running| Database::connect(&stack.database)?.taken(&feed.nicknames());
+    let taken = stack.and_then(|stack| ask(stack).inspect_err(|error| eprintln!("arena: {error:#}")).ok());
+    let Some(taken) = taken else {
+        eprintln!("arena: {before} people are stored from before; rows with their nicknames will be refused (--empty)");
+        return before;
+    };
+    let rows = feed.begin_over(&taken);
+    eprintln!("arena: {before} people are stored from before; {rows} rows with their nicknames must be refused");
+    0
 }
 
 /// Every user on its way needs a socket. Where the limit cannot be raised, the run says when it was too low.

@@ -7,8 +7,9 @@ mod warmup;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use crate::commands::census::Census;
 use crate::commands::database::Database;
@@ -20,6 +21,7 @@ use crate::load::driver::feed::Feed;
 use crate::load::driver::ledger::Fate;
 use crate::load::driver::roll::{Roll, Wrong};
 use crate::load::driver::survey::Survey;
+use crate::load::fill;
 use crate::load::gatling::{self, Fought};
 use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
@@ -80,6 +82,10 @@ pub struct FightArgs {
     /// What the generated payloads come from.
     #[arg(long, default_value_t = payloads::SEED)]
     seed: u64,
+    /// Begin over people: those who were kept from before, and as many more as the first N of `cargo arena fill` lack.
+    /// With 0, only those who were kept; they stay, and the bout's people with them.
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(..=fill::MOST))]
+    over: Option<u64>,
     /// A name for the run, for reports and comparisons. [default: for an entry, its directory's]
     #[arg(long)]
     pub label: Option<String>,
@@ -208,18 +214,18 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
     let running = guard.up()?;
     let _ports = (arguments.which.engine == Engine::Docker).then(SoonFree::until_dropped);
     let mut database = Database::connect(&running.database)?;
-    let strangers = database.people()?;
-    if strangers > 0 {
-        guard.keep_people();
-        bail!("{strangers} people are stored from before; `cargo arena down` removes them, or give another --data");
-    }
+    let mut feed = Feed::of_payloads(&files.payloads, arguments.vocabulary())?;
+    let before = gather(arguments, &guard, &mut database, &mut feed)?;
     exit::fail_if_interrupted()?;
     eprintln!("arena: warming up");
-    warmup::warm_up(&running.url, arguments.vocabulary(), &mut database)?;
+    warmup::warm_up(&running.url, arguments.vocabulary(), &mut database, before)?;
     let durability = database.durability(running.database_folder.as_deref())?;
     let people_url = format!("{}{}", running.url, arguments.vocabulary().people_path());
     let durability = flushes::probe(&durability, &people_url, arguments.vocabulary(), &mut database)?;
-    database.remove_everybody()?;
+    match before {
+        0 => database.remove_everybody()?,
+        _ => database.checkpoint()?,
+    }
 
     exit::fail_if_interrupted()?;
     let id = history::new_id("fight");
@@ -233,7 +239,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         results: workspace.path("runs").join(&id),
         html_report: true,
     };
-    let bout = Bout { arguments, workspace: &workspace, running: &running, files: &files, id, durability };
+    let bout = Bout { arguments, workspace: &workspace, running: &running, feed, before, id, durability };
     let run = bout.fight(&mut database, || gatling::run(&simulation, &settings, &interrupted))?;
     drop(guard);
     publish(arguments, &workspace, &run)
@@ -244,7 +250,10 @@ struct Bout<'a> {
     arguments: &'a FightArgs,
     workspace: &'a Workspace,
     running: &'a Running,
-    files: &'a Files,
+    /// The rows that are sent, and what a correct server makes of them.
+    feed: Feed,
+    /// People who are stored and are not of the bout.
+    before: u64,
     id: String,
     durability: Durability,
 }
@@ -266,8 +275,8 @@ impl Bout<'_> {
         let sent = |kind: &str| results.requests.iter().find(|r| r.kind == kind).map_or(0, |requests| requests.count);
         let census = Census::take(|| database.people())?;
         let people = People {
-            stored: census.last,
-            ceiling: payloads::ceiling(&self.files.payloads, sent("create"))?,
+            stored: census.last.saturating_sub(self.before),
+            ceiling: self.feed.ceiling().after(sent("create")),
             acknowledged: gatling::fetches_each(&results.simulation).then(|| sent("fetch")),
         };
         let (wrong, survey) = self.look_around(database, sent("create"))?;
@@ -318,10 +327,12 @@ impl Bout<'_> {
     /// statuses alone.
     fn look_around(&self, database: &mut Database, creates: u64) -> anyhow::Result<(BTreeMap<Wrong, u64>, Survey)> {
         let vocabulary = self.arguments.vocabulary();
-        let feed = Feed::of_payloads(&self.files.payloads, vocabulary)?;
         let fates = (0..creates).map(|_| Fate::Unknown);
-        let mut roll = Roll::call(&feed, fates, true);
-        let everybody = database.everybody()?;
+        let mut roll = Roll::call(&self.feed, fates, self.before == 0);
+        let everybody = match self.before {
+            0 => database.everybody()?,
+            _ => database.bearers(&self.feed.nicknames())?,
+        };
         everybody.iter().for_each(|person| roll.find(person));
         let mut wrong = BTreeMap::new();
         for mismatch in everybody.iter().filter_map(|person| roll.know(person).err()) {
@@ -335,6 +346,9 @@ impl Bout<'_> {
         let mut more = BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
         more.extend([self.arguments.feed_setting()]);
         more.extend(self.running.settings());
+        if self.before > 0 {
+            more.insert("people before".into(), self.before.to_string());
+        }
         Settings {
             engine: self.running.engine.name().to_owned(),
             vocabulary: self.arguments.vocabulary().name().to_owned(),
@@ -370,6 +384,29 @@ pub fn keep(run: &Run) -> anyhow::Result<PathBuf> {
     let page = history::save(run)?.with_extension("html");
     report::write(std::slice::from_ref(run), &page)?;
     Ok(page)
+}
+
+/// Sees to it that those are there over whom the bout is to be, which is nobody unless the user says so; tells the feed of
+/// them, and returns how many they are.
+fn gather(arguments: &FightArgs, guard: &Guard, database: &mut Database, feed: &mut Feed) -> anyhow::Result<u64> {
+    let kept = database.people()?;
+    if kept > 0 {
+        guard.keep_people();
+    }
+    let Some(over) = arguments.over else {
+        ensure!(
+            kept == 0,
+            "{kept} people are stored from before; `cargo arena down` removes them, --over 0 begins over them, or give \
+             another --data"
+        );
+        return Ok(0);
+    };
+    if over > 0 {
+        eprintln!("arena: filling the table");
+        database.fill(over)?;
+    }
+    feed.begin_over(&database.taken(&feed.nicknames())?);
+    database.people()
 }
 
 fn files(arguments: &FightArgs, workspace: &Workspace) -> anyhow::Result<Files> {

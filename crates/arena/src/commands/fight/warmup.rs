@@ -10,32 +10,45 @@ use crate::load::vocabulary::Vocabulary;
 
 const ROUNDS: usize = 300;
 
-/// Sends requests of every kind, one after another, and removes everybody that they stored.
+/// Sends requests of every kind, one after another, and removes the people that they stored; `before` people were there.
 ///
 /// # Errors
 ///
 /// If the API answers anything but what it must: there is no point in a bout then.
-pub fn warm_up(url: &str, vocabulary: Vocabulary, database: &mut Database) -> anyhow::Result<()> {
+pub fn warm_up(url: &str, vocabulary: Vocabulary, database: &mut Database, before: u64) -> anyhow::Result<()> {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(20)))
         .build()
         .into();
-    (0..ROUNDS).try_for_each(|round| warm_up_once(&agent, url, vocabulary, round)).context("warm-up")?;
-    database.remove_everybody()?;
-    let left = database.people()?;
+    let mut stored = Vec::with_capacity(ROUNDS);
+    let warmed = (0..ROUNDS).try_for_each(|round| warm_up_once(&agent, url, vocabulary, round, &mut stored));
+    match before {
+        0 => database.remove_everybody()?,
+        _ => database.remove(&stored)?,
+    }
+    warmed.context("warm-up")?;
+    let left = database.people()?.saturating_sub(before);
     ensure!(left == 0, "the warm-up left {left} people");
     Ok(())
 }
 
-fn warm_up_once(agent: &Agent, url: &str, vocabulary: Vocabulary, round: usize) -> anyhow::Result<()> {
+/// One request of every kind. Whose create was answered with 201 is added to `stored`.
+fn warm_up_once(
+    agent: &Agent,
+    url: &str,
+    vocabulary: Vocabulary,
+    round: usize,
+    stored: &mut Vec<String>,
+) -> anyhow::Result<()> {
     let people = format!("{url}{}", vocabulary.people_path());
-    let [nickname, fullname, dob, stack] = vocabulary.person_keys();
-    let body = format!(
-        r#"{{"{nickname}":"warm-up {round}","{fullname}":"Warm Up","{dob}":"2000-01-01","{stack}":["Rust","SQL"]}}"#
-    );
+    let [key, fullname, dob, stack] = vocabulary.person_keys();
+    let nickname = format!("warm-up {round}");
+    let body =
+        format!(r#"{{"{key}":"{nickname}","{fullname}":"Warm Up","{dob}":"2000-01-01","{stack}":["Rust","SQL"]}}"#);
     let created = agent.post(&people).content_type("application/json").send(&body)?;
     expect(created.status().as_u16(), 201, "create")?;
+    stored.push(nickname);
     let location = created.headers().get("location").and_then(|location| location.to_str().ok());
     let location = location.context("a create was answered without a Location")?;
     expect(agent.get(format!("{url}{location}")).call()?.status().as_u16(), 200, "fetch")?;

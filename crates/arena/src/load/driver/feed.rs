@@ -1,6 +1,6 @@
 //! What the users send: payload rows and search terms, in the order of their files, starting over at the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::fs;
 use std::ops::Range;
@@ -11,6 +11,9 @@ use anyhow::{Context, bail};
 use super::checks::{Person, Term};
 use crate::load::payloads::{Ceiling, Oracle};
 use crate::load::vocabulary::Vocabulary;
+
+/// The status of a create whose nickname somebody has.
+const TAKEN: u16 = 422;
 
 /// What a correct server answers to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,15 @@ pub struct Feed {
 struct Row {
     range: Range<usize>,
     expected: Expected,
+}
+
+impl Row {
+    /// The nickname that the row brings to a server on which nobody is.
+    fn nickname(&self, text: &[u8]) -> Option<String> {
+        let is_valid = !matches!(self.expected, Expected::Refused(_));
+        let person = Person::parse(&text[self.range.clone()]).filter(|_| is_valid)?;
+        Some(person.nickname().to_owned())
+    }
 }
 
 impl Feed {
@@ -68,12 +80,31 @@ impl Feed {
         Ok(Self { text, rows, ceiling, terms: Vec::new() })
     }
 
+    /// The nicknames of the rows that a correct server accepts where nobody has them.
+    pub fn nicknames(&self) -> HashSet<String> {
+        self.rows.iter().filter_map(|row| row.nickname(&self.text)).collect()
+    }
+
+    /// Expects what a correct server answers where people have the nicknames of `taken` before the first create. Returns
+    /// how many rows it must refuse for it.
+    pub fn begin_over(&mut self, taken: &HashSet<String>) -> usize {
+        let Self { text, rows, ceiling, .. } = self;
+        let is_taken = |row: &Row| row.nickname(text).is_some_and(|nickname| taken.contains(&nickname));
+        let mut refused = 0;
+        for (number, row) in rows.iter_mut().enumerate().filter(|(_, row)| is_taken(row)) {
+            row.expected = Expected::Refused(TAKEN);
+            ceiling.keep_out(number);
+            refused += 1;
+        }
+        refused
+    }
+
     /// The body that the given create sends, counted from 0.
     pub fn payload(&self, create: u64) -> &[u8] {
         &self.text[self.row(create).range.clone()]
     }
 
-    /// What a correct server that began without people answers to the given create.
+    /// What a correct server answers to the given create that began with the people whom this feed knows of.
     pub fn expected(&self, create: u64) -> Expected {
         match self.row(create).expected {
             Expected::Created if create >= self.rows.len() as u64 => Expected::CreatedOrTaken,
@@ -194,6 +225,18 @@ mod tests {
         assert_eq!(expected, [either, Expected::Refused(400), Expected::Created, either, Expected::Refused(422)]);
         assert_eq!(feed.expected(7), either);
         assert_eq!([0, 1, 2, 3, 4, 5, 100].map(|creates| feed.ceiling().after(creates)), [0, 1, 1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn whose_nickname_is_taken_from_before_is_refused() {
+        let rows = [person("a", 1), person("b", 13), person("c", 1), person("a", 2)];
+        let mut feed = feed(&rows);
+        assert_eq!(feed.nicknames(), HashSet::from(["a".to_owned(), "c".to_owned()]));
+        assert_eq!(feed.begin_over(&HashSet::from(["a".to_owned(), "b".to_owned(), "d".to_owned()])), 2);
+        let expected: Vec<_> = (0..4).map(|row| feed.expected(row)).collect();
+        let [refused, invalid] = [422, 400].map(Expected::Refused);
+        assert_eq!(expected, [refused, invalid, Expected::Created, refused]);
+        assert_eq!([2, 3, 4].map(|creates| feed.ceiling().after(creates)), [0, 1, 1]);
     }
 
     #[test]

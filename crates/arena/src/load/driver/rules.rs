@@ -16,8 +16,8 @@ pub struct Strictness {
     pub check: bool,
     /// Whether 400 and 422 may stand for one another.
     pub any_refusal: bool,
-    /// Whether the table was empty, so that a valid row with a new nickname must be accepted.
-    pub empty: bool,
+    /// Whether the feed knows of everybody who was there before, so that a valid row with a new nickname must be accepted.
+    pub knows_everybody: bool,
 }
 
 /// What the users of one entry send and expect.
@@ -104,11 +104,11 @@ impl<'a> Rules<'a> {
     }
 
     fn check_create(&self, number: u64, answer: &Answer) -> Result<(), Failure> {
-        let Strictness { any_refusal, empty, .. } = self.strictness;
+        let Strictness { any_refusal, knows_everybody, .. } = self.strictness;
         let status = answer.status;
         let is_refusal = |status| status == 422 || (any_refusal && status == 400);
         let (is_right, wanted) = match self.feed.expected(number) {
-            Expected::Created if empty => (status == 201, "for a valid row"),
+            Expected::Created if knows_everybody => (status == 201, "for a valid row"),
             Expected::Created | Expected::CreatedOrTaken => (status == 201 || is_refusal(status), "for a valid row"),
             Expected::Refused(400 | 422) if any_refusal => (matches!(status, 400 | 422), "for a row to refuse"),
             Expected::Refused(400) => (status == 400, "instead of 400"),

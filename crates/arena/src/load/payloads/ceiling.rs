@@ -40,11 +40,18 @@ impl Ceiling {
         self.adds.iter().take(sent).filter(|adds| **adds).count() as u64
     }
 
-    /// How many people more than `before` a correct server may hold after a run, where nobody knows whether `unknown` of
-    /// them were stored. If somebody was there before, nobody can tell whom they keep out, and it is those whom the server
-    /// `acknowledged` with 201.
-    pub fn of_run(&self, before: u64, creates: u64, acknowledged: u64, unknown: u64) -> RangeInclusive<u64> {
-        match before {
+    /// Keeps out whoever comes with the row, because somebody has the nickname from before.
+    pub fn keep_out(&mut self, row: usize) {
+        if let Some(adds) = self.adds.get_mut(row) {
+            *adds = false;
+        }
+    }
+
+    /// How many people a correct server may hold after a run beyond those from before, where nobody knows whether `unknown`
+    /// of them were stored. If there are `strangers` among those from before, nobody can tell whom they keep out, and it
+    /// is those whom the server `acknowledged` with 201.
+    pub fn of_run(&self, strangers: u64, creates: u64, acknowledged: u64, unknown: u64) -> RangeInclusive<u64> {
+        match strangers {
             0 => self.after(creates).saturating_sub(unknown)..=self.after(creates),
             _ => acknowledged..=acknowledged + unknown,
         }

@@ -69,8 +69,10 @@ pub struct Person {
     pub nickname: String,
     /// ASCII letters and spaces only.
     pub fullname: String,
-    dob: String,
-    stack: String,
+    /// JSON: where nothing is wrong with it, a string that is a date.
+    pub dob: String,
+    /// JSON: where nothing is wrong with it, null or a list of names, none with a quote or a backslash in it.
+    pub stack: String,
     /// What a correct server answers, as long as nobody has the nickname: 201, 400 or 422.
     pub status: u16,
 }

@@ -6,12 +6,14 @@ mod files;
 mod hard;
 mod oracle;
 pub mod random;
+mod stored;
 
 pub use ceiling::{Ceiling, ceiling};
 pub use event::{EVENT_CREATES, Person, ROWS, SEED, TERMS, people, terms};
 pub use files::{Files, Written, ensure, vocabulary, write_event, write_hard};
 pub use hard::{HardCase, hard_cases};
 pub use oracle::Oracle;
+pub use stored::stored;
 
 #[cfg(test)]
 mod tests {
