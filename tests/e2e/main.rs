@@ -6,6 +6,7 @@ mod create;
 mod faults;
 mod hard;
 mod http;
+mod overload;
 mod paths;
 mod search;
 mod stack;
