@@ -68,15 +68,15 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
 }
 
 async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer>, most: usize) {
-    let mut group = Vec::with_capacity(most);
     loop {
+        let mut group = Vec::new();
         if receiver.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
         // Whoever has given up was told that nothing is known; there is no point in doing it now.
         group.retain(|job| !job.is_given_up());
         if !group.is_empty() {
-            work.run(group.drain(..).collect()).await;
+            work.run(group).await;
         }
     }
 }
