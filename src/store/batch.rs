@@ -2,7 +2,6 @@
 //!
 //! Groups grow with the load by themselves, and no timer makes anyone wait.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,8 +82,8 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
 }
 
 async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer>, pace: Arc<Pace>, most: usize) {
-    let mut group = Vec::new();
     loop {
+        let mut group = Vec::new();
         if receiver.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
@@ -92,7 +91,7 @@ async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer
         group.retain(|job| !job.is_given_up());
         if !group.is_empty() {
             let (start, served) = (Instant::now(), group.len());
-            work.run(mem::take(&mut group)).await;
+            work.run(group).await;
             pace.served(served, start.elapsed());
         }
     }
