@@ -247,10 +247,6 @@ impl Stage {
     }
 }
 
-fn are_limited(limits: &[Limit]) -> bool {
-    !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
-}
-
 /// Tells the feed of the people from before, where they can be asked for, and returns how many are strangers to it.
 fn introduce(before: u64, stack: Option<&Running>, feed: &mut Feed) -> u64 {
     if before == 0 {
@@ -265,6 +261,10 @@ fn introduce(before: u64, stack: Option<&Running>, feed: &mut Feed) -> u64 {
     let rows = feed.begin_over(&taken);
     eprintln!("arena: {before} people are stored from before; {rows} rows with their nicknames must be refused");
     0
+}
+
+fn are_limited(limits: &[Limit]) -> bool {
+    !limits.is_empty() && limits.iter().all(|limit| limit.cpus.is_some() && limit.memory_bytes.is_some())
 }
 
 /// Every user on its way needs a socket. Where the limit cannot be raised, the run says when it was too low.

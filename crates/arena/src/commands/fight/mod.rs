@@ -84,7 +84,7 @@ pub struct FightArgs {
     seed: u64,
     /// Begin over people: those who were kept from before, and as many more as the first N of `cargo arena fill` lack.
     /// With 0, only those who were kept; they stay, and the bout's people with them.
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(..=fill::MOST))]
+    #[arg(long, value_name = "N", conflicts_with = "entry", value_parser = RangedU64ValueParser::<u64>::new().range(..=fill::MOST))]
     over: Option<u64>,
     /// A name for the run, for reports and comparisons. [default: for an entry, its directory's]
     #[arg(long)]
