@@ -195,35 +195,42 @@ pub struct Stored<'a> {
 }
 
 /// Appends a person's values as JSON, one directly behind the other in the order of [`Field::ALL`], and tells where each
-/// ends in `out`. All texts are UTF-8.
-pub fn write_values<'a>(
-    out: &mut Vec<u8>,
-    texts: [&[u8]; 3],
-    stack: Option<impl Iterator<Item = Option<&'a [u8]>>>,
-) -> [usize; 4] {
+/// ends in `out`. All texts are UTF-8; `write_stack` appends the stack.
+pub fn write_values(out: &mut Vec<u8>, texts: [&[u8]; 3], write_stack: impl FnOnce(&mut Vec<u8>)) -> [usize; 4] {
     let [nickname, fullname, dob] = texts.map(|text| {
         write_text(out, text);
         out.len()
     });
-    match stack {
-        None => out.extend_from_slice(b"null"),
-        Some(elements) => write_elements(out, elements),
-    }
+    write_stack(out);
     [nickname, fullname, dob, out.len()]
 }
 
-fn write_elements<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = Option<&'a [u8]>>) {
-    out.push(b'[');
-    for (index, element) in elements.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        match element {
-            None => out.extend_from_slice(b"null"),
-            Some(text) => write_text(out, text),
-        }
+/// Appends a stack: nothing as `null`, else what [`write_element`] makes of each element.
+pub fn write_stack<'a>(out: &mut Vec<u8>, stack: Option<impl Iterator<Item = Option<&'a [u8]>>>) {
+    match stack {
+        None => out.extend_from_slice(b"null"),
+        Some(elements) => write_elements(out, |out| elements.for_each(|element| write_element(out, element))),
+    }
+}
+
+/// Appends an array of elements, given one that writes each with a comma before it.
+pub fn write_elements(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'[',
+        None => out.push(b'['),
     }
     out.push(b']');
+}
+
+/// Appends a comma and an element of a stack.
+pub fn write_element(out: &mut Vec<u8>, element: Option<&[u8]>) {
+    out.push(b',');
+    match element {
+        None => out.extend_from_slice(b"null"),
+        Some(text) => write_text(out, text),
+    }
 }
 
 /// Appends a person as compact JSON, given the values as [`write_values`] made them.
@@ -392,7 +399,8 @@ mod tests {
     fn a_person_is_compact_json() {
         let (mut values, mut out) = (Vec::new(), Vec::new());
         let stack = [Some(&b"a"[..]), None];
-        let [a, b, c, d] = write_values(&mut values, [b"n", b"f", b"d"], Some(stack.into_iter()));
+        let [a, b, c, d] =
+            write_values(&mut values, [b"n", b"f", b"d"], |out| write_stack(out, Some(stack.into_iter())));
         write_object(&mut out, Uuid::nil(), [&values[..a], &values[a..b], &values[b..c], &values[c..d]], &EVENT);
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000000","apelido":"n","nome":"f","nascimento":"d","stack":["a",null]}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);

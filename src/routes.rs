@@ -120,6 +120,7 @@ async fn create(app: &App, vocabulary: &'static Vocabulary, request: Request<Inc
     if is_coded(request.headers()) {
         return Err(Error::ContentCoding);
     }
+    app.store.admit_create()?;
     let id = new_id(request.headers());
     let mut body = read_body(request.into_body(), app.body_patience).await?;
     let draft = json::read_draft(&mut body, vocabulary).map_err(|_| Error::Malformed)?;

@@ -82,6 +82,10 @@ impl Growing {
         }
     }
 
+    pub(super) fn ids(&self) -> &[Uuid] {
+        &self.ids
+    }
+
     pub(super) fn sieve(&self) -> &Sieve {
         &self.sieve
     }

@@ -6,7 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use uuid::Uuid;
 
 /// Tables that grow each on its own: one table of millions would hold everyone up while it grows.
-const SHARDS: usize = 256;
+const SHARDS: usize = 2048;
 
 /// What an allocator may round up to.
 const ROUNDED: (usize, usize) = (9, 8);

@@ -19,17 +19,13 @@ impl Record {
     pub fn new(person: &Stored<'_>) -> Self {
         let texts = [person.nickname, person.fullname, person.dob].map(str::as_bytes);
         let stack = person.stack.as_ref().map(|stack| stack.iter().map(|element| element.map(str::as_bytes)));
-        Self::from_texts(person.id, texts, stack)
+        Self::from_texts(person.id, texts, |out| json::write_stack(out, stack))
     }
 
-    /// The same out of texts that are known to be UTF-8: nickname, fullname, date of birth, and the stack.
-    pub(super) fn from_texts<'a>(
-        id: Uuid,
-        texts: [&[u8]; 3],
-        stack: Option<impl Iterator<Item = Option<&'a [u8]>>>,
-    ) -> Self {
+    /// The same out of nickname, fullname and date of birth, which are UTF-8, and one that appends the stack as JSON.
+    pub(super) fn from_texts(id: Uuid, texts: [&[u8]; 3], write_stack: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut values = Vec::with_capacity(ROOM);
-        let ends = json::write_values(&mut values, texts, stack);
+        let ends = json::write_values(&mut values, texts, write_stack);
         Self { id, values, ends }
     }
 

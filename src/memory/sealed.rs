@@ -2,13 +2,14 @@
 
 use bytemuck::cast_slice;
 use memmap2::MmapMut;
+use uuid::Uuid;
 
 use super::dictionary::Entries;
 use super::pages;
 use super::shelf::{Living, Shelf};
 
 /// Parts of a shelf, those of the largest units first, so that each begins where its units may.
-const PARTS: usize = 11;
+const PARTS: usize = 15;
 
 /// Nobody is added to it any more, but people may be taken away.
 pub(super) struct Sealed {
@@ -29,9 +30,13 @@ impl Sealed {
             cast_slice(shelf.ends),
             cast_slice(shelf.codes_from),
             cast_slice(shelf.words.ends),
+            cast_slice(shelf.words.json_ends),
             cast_slice(shelf.dates.ends),
+            cast_slice(shelf.dates.json_ends),
             shelf.words.texts,
+            shelf.words.json,
             shelf.dates.texts,
+            shelf.dates.json,
             shelf.texts,
             shelf.codes,
         ];
@@ -45,6 +50,11 @@ impl Sealed {
         Self { pages, ends, living: shelf.living.clone(), age }
     }
 
+    /// The first part alone, which is asked for most.
+    pub(super) fn ids(&self) -> &[Uuid] {
+        cast_slice(&self.pages[..self.ends[0] as usize])
+    }
+
     pub(super) fn shelf(&self) -> Shelf<'_> {
         let mut from = 0;
         let parts = self.ends.map(|end| {
@@ -52,15 +62,23 @@ impl Sealed {
             from = end as usize;
             part
         });
-        let [ids, pairs, facts, ends, codes_from, word_ends, date_ends, words, dates, texts, codes] = parts;
+        let [ids, pairs, facts, ends, codes_from, parts @ ..] = parts;
+        let [word_ends, word_json_ends, date_ends, date_json_ends, parts @ ..] = parts;
+        let [words, word_json, dates, date_json, texts, codes] = parts;
+        let entries = |texts, ends, json, json_ends| Entries {
+            texts,
+            ends: cast_slice(ends),
+            json,
+            json_ends: cast_slice(json_ends),
+        };
         Shelf {
             ids: cast_slice(ids),
             facts: cast_slice(facts),
             ends: cast_slice(ends),
             codes_from: cast_slice(codes_from),
             pairs: cast_slice(pairs),
-            words: Entries { texts: words, ends: cast_slice(word_ends) },
-            dates: Entries { texts: dates, ends: cast_slice(date_ends) },
+            words: entries(words, word_ends, word_json, word_json_ends),
+            dates: entries(dates, date_ends, date_json, date_json_ends),
             texts,
             codes,
             living: &self.living,
@@ -74,7 +92,7 @@ impl Sealed {
 
     /// Whether most of it serves nobody any more.
     pub(super) fn is_mostly_dead(&self) -> bool {
-        self.living.people() * 2 < self.shelf().ids.len()
+        self.living.people() * 2 < self.ids().len()
     }
 
     /// What it takes.

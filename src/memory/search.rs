@@ -32,8 +32,9 @@ pub enum Step {
 /// It passes by all sealed shelves, and then by those that were sealed meanwhile, until there are none: whoever was
 /// moved to the growing shelf comes by again. That one is looked at last and in one go.
 pub struct Search {
-    finder: Finder<'static>,
     trace: Trace,
+    /// Made for the first shelf that is read: most terms are nobody's.
+    finder: Option<Finder<'static>>,
     /// The ages of shelves in this pass: above the first, up to the second.
     pass: (u64, u64),
     /// Where the next shelf stands.
@@ -50,8 +51,8 @@ impl Search {
         let mut folded = Vec::with_capacity(term.len());
         fold_into(&mut folded, term);
         Self {
-            finder: Finder::new(&folded).into_owned(),
-            trace: Trace::of(&folded),
+            trace: Trace::of(folded),
+            finder: None,
             pass: (0, 0),
             place: usize::MAX,
             blocks: None,
@@ -124,11 +125,12 @@ impl Search {
         if !self.trace.fits(shelf.pairs) {
             return read;
         }
-        let codes = shelf.codes_with(&self.finder, &mut self.buffer);
+        let finder = self.finder.get_or_insert_with(|| Finder::new(self.trace.term()).into_owned());
+        let codes = shelf.codes_with(finder, &mut self.buffer);
         for block in bits(blocks).take_while(|block| block * BLOCK < shelf.ids.len()) {
             read += shelf.length(block);
-            for bit in bits(shelf.search(block, &self.finder, &codes, &mut self.buffer)) {
-                if self.is_full() {
+            for bit in bits(shelf.search(block, finder, &codes, &mut self.buffer)) {
+                if self.found.len() >= MOST_FOUND {
                     return read;
                 }
                 let position = block * BLOCK + bit;

@@ -8,7 +8,7 @@ use super::dictionary::Entries;
 use super::record::Record;
 use super::sieve::{BLOCK, BLOCKS, bits};
 use super::text::texts;
-use crate::json::Stored;
+use crate::json::{self, Stored};
 
 /// The most people on a shelf.
 pub(super) const SHELF: usize = BLOCK * BLOCKS;
@@ -38,17 +38,17 @@ pub(super) struct Shelf<'a> {
 
 impl<'a> Shelf<'a> {
     /// The person there as an answer shows them.
-    pub(super) fn record(self, position: usize) -> Record {
+    pub(super) fn record(&self, position: usize) -> Record {
         let mut fields = texts(self.text(position));
         let mut text = || fields.next().flatten().unwrap_or_default();
         let (nickname, fullname) = (text(), text());
         self.with_date(position, |dob| {
-            Record::from_texts(self.ids[position], [nickname, fullname, dob], self.stack(position))
+            Record::from_texts(self.ids[position], [nickname, fullname, dob], |out| self.write_stack(position, out))
         })
     }
 
     /// Lends the person there as they once came.
-    pub(super) fn lend(self, position: usize, take: impl FnOnce(&Stored<'_>)) {
+    pub(super) fn lend(&self, position: usize, take: impl FnOnce(&Stored<'_>)) {
         let mut fields = texts(self.text(position));
         let mut text = || utf8(fields.next().flatten().unwrap_or_default());
         let (nickname, fullname) = (text(), text());
@@ -59,7 +59,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// The positions of those in a block who have the term in a text, or one of the codes; a bit for each.
-    pub(super) fn search(self, block: usize, term: &Finder<'_>, codes: &Codes, buffer: &mut Vec<u8>) -> u64 {
+    pub(super) fn search(&self, block: usize, term: &Finder<'_>, codes: &Codes, buffer: &mut Vec<u8>) -> u64 {
         let mut found = if codes.is_empty() { 0 } else { self.with_codes(block, codes) };
         let first = block * BLOCK;
         let (from, to) = self.extent(block);
@@ -80,7 +80,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// The codes of those elements that have the term.
-    pub(super) fn codes_with(self, term: &Finder<'_>, buffer: &mut Vec<u8>) -> Codes {
+    pub(super) fn codes_with(&self, term: &Finder<'_>, buffer: &mut Vec<u8>) -> Codes {
         let mut codes = Codes::default();
         lower_into(buffer, self.words.texts);
         for hit in term.find_iter(buffer) {
@@ -90,12 +90,12 @@ impl<'a> Shelf<'a> {
     }
 
     /// How many bytes of texts a block has.
-    pub(super) fn length(self, block: usize) -> usize {
+    pub(super) fn length(&self, block: usize) -> usize {
         let (from, to) = self.extent(block);
         to - from
     }
 
-    fn with_codes(self, block: usize, codes: &Codes) -> u64 {
+    fn with_codes(&self, block: usize, codes: &Codes) -> u64 {
         let mut rest = &self.codes[self.codes_from[block] as usize..];
         let mut found = 0;
         for (position, facts) in self.facts.iter().skip(block * BLOCK).take(BLOCK).enumerate() {
@@ -106,7 +106,17 @@ impl<'a> Shelf<'a> {
         found
     }
 
-    fn stack(self, position: usize) -> Option<impl Iterator<Item = Option<&'a [u8]>>> {
+    fn write_stack(&self, position: usize, out: &mut Vec<u8>) {
+        if let Stack::Coded(_) = Facts(self.facts[position]).stack() {
+            let codes = self.codes_of(position);
+            return json::write_elements(out, |out| {
+                codes.iter().for_each(|code| out.extend_from_slice(self.words.json(u32::from(*code))));
+            });
+        }
+        json::write_stack(out, self.stack(position));
+    }
+
+    fn stack(&self, position: usize) -> Option<impl Iterator<Item = Option<&'a [u8]>>> {
         let stack = Facts(self.facts[position]).stack();
         if stack == Stack::Null {
             return None;
@@ -116,14 +126,14 @@ impl<'a> Shelf<'a> {
         Some(coded.chain(spelled))
     }
 
-    fn codes_of(self, position: usize) -> &'a [u8] {
+    fn codes_of(&self, position: usize) -> &'a [u8] {
         let block = position / BLOCK;
         let before: usize = self.facts[block * BLOCK..position].iter().map(|facts| Facts(*facts).coded()).sum();
         let from = self.codes_from[block] as usize + before;
         &self.codes[from..from + Facts(self.facts[position]).coded()]
     }
 
-    fn with_date<T>(self, position: usize, take: impl FnOnce(&[u8]) -> T) -> T {
+    fn with_date<T>(&self, position: usize, take: impl FnOnce(&[u8]) -> T) -> T {
         let packed = Facts(self.facts[position]).date();
         match packed.checked_sub(date::PLAIN) {
             None => take(&date::unpack(packed)),
@@ -131,17 +141,17 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    fn text(self, position: usize) -> &'a [u8] {
+    fn text(&self, position: usize) -> &'a [u8] {
         &self.texts[self.start(position)..self.ends[position] as usize]
     }
 
-    fn extent(self, block: usize) -> (usize, usize) {
+    fn extent(&self, block: usize) -> (usize, usize) {
         let first = block * BLOCK;
         let last = self.ids.len().min(first + BLOCK);
         (self.start(first), self.start(last))
     }
 
-    fn start(self, position: usize) -> usize {
+    fn start(&self, position: usize) -> usize {
         position.checked_sub(1).map_or(0, |before| self.ends[before] as usize)
     }
 }
@@ -201,7 +211,9 @@ impl Facts {
 
     /// How many codes there are.
     fn coded(self) -> usize {
-        if let Stack::Coded(elements) = self.stack() { elements } else { 0 }
+        // Without a jump, so that those of many people are summed up in one step.
+        let number = self.0 >> Self::DATE_BITS;
+        number as usize * usize::from(number <= MOST_CODED as u32)
     }
 }
 

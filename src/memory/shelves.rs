@@ -41,7 +41,7 @@ impl Left {
     /// The id of whoever had the number, if it was on this shelf.
     pub(super) fn id(&self, number: u32) -> Option<Uuid> {
         let (place, position) = place(number);
-        if place == self.place { self.sealed.shelf().ids.get(position).copied() } else { None }
+        if place == self.place { self.sealed.ids().get(position).copied() } else { None }
     }
 
     /// Lends each of the living.
@@ -104,8 +104,9 @@ impl Shelves {
 
     /// The id of a person.
     pub(super) fn id(&self, number: u32) -> Option<Uuid> {
-        let (shelf, position) = self.find(number)?;
-        shelf.ids.get(position).copied()
+        let (place, position) = place(number);
+        let ids = if place == self.place { self.growing.ids() } else { self.sealed(place)?.ids() };
+        ids.get(position).copied()
     }
 
     pub(super) fn growing(&self) -> &Growing {

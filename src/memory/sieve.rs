@@ -91,22 +91,19 @@ impl Rack {
     }
 }
 
-/// What a folded term leaves in a sieve.
+/// A folded term, and what it leaves in a sieve.
 pub(super) struct Trace {
+    term: Vec<u8>,
     slots: Vec<usize>,
-    pairs: Vec<(usize, u64)>,
-    /// Of a term of a single byte.
-    byte: Option<u8>,
 }
 
 impl Trace {
-    pub(super) fn of(term: &[u8]) -> Self {
-        let byte = if let [byte] = term { Some(*byte) } else { None };
-        Self {
-            slots: term.windows(3).map(slot).collect(),
-            pairs: term.windows(2).map(|pair| place(pair[0], pair[1])).collect(),
-            byte,
-        }
+    pub(super) fn of(term: Vec<u8>) -> Self {
+        Self { slots: term.windows(3).map(slot).collect(), term }
+    }
+
+    pub(super) fn term(&self) -> &[u8] {
+        &self.term
     }
 
     /// The blocks of a shelf that may have the term.
@@ -130,13 +127,14 @@ impl Trace {
 
     /// Whether a shelf with these pairs may have the term.
     pub(super) fn fits(&self, pairs: &[u64]) -> bool {
-        let has_byte = |byte: u8| {
-            pairs
-                .chunks_exact(PAIRS_OF_A_BYTE)
-                .nth(usize::from(byte))
-                .is_some_and(|row| row.iter().any(|word| *word != 0))
-        };
-        self.pairs.iter().all(|(word, bit)| pairs[*word] & bit != 0) && self.byte.is_none_or(has_byte)
+        if let [byte] = *self.term {
+            let first = usize::from(byte) * PAIRS_OF_A_BYTE;
+            return pairs[first..first + PAIRS_OF_A_BYTE].iter().any(|word| *word != 0);
+        }
+        self.term.windows(2).all(|pair| {
+            let (word, bit) = place(pair[0], pair[1]);
+            pairs[word] & bit != 0
+        })
     }
 
     /// How many slots are looked at.
@@ -198,7 +196,7 @@ mod tests {
         let mut rack = Rack::new();
         rack.put(3, &sieve);
         let blocks = |term: &str| {
-            let trace = Trace::of(term.as_bytes());
+            let trace = Trace::of(term.into());
             let blocks = trace.blocks(&sieve);
             assert_eq!(trace.blocks_of_all(&rack)[3], blocks);
             blocks
@@ -206,7 +204,7 @@ mod tests {
         assert_eq!(blocks("person 41"), 1 << 41);
         assert_eq!(blocks("nobody"), 0);
         assert_eq!(blocks("pe"), u64::MAX);
-        let fits = |term: &str| Trace::of(term.as_bytes()).fits(sieve.pairs());
+        let fits = |term: &str| Trace::of(term.into()).fits(sieve.pairs());
         assert!(["p", "9", " ", "on", "n 6", "person"].into_iter().all(fits));
         assert!(!["x", "P", "op", "97", "n  "].into_iter().any(fits));
     }

@@ -289,3 +289,55 @@ fn folding_leaves_alone_what_is_folded() {
         assert_eq!(fold(&once), once, "{character:?}");
     }
 }
+
+/// Somebody whose texts have all that a sieve knows of the term `abcd`; whether also the term itself, is told.
+fn nearly(number: usize, has_term: bool) -> Somebody {
+    let fullname = format!("{}{}", if has_term { "abcd" } else { "abc bcd" }, "x".repeat(90));
+    let id = Uuid::from_u128(number as u128);
+    Somebody { id, nickname: String::new(), fullname, dob: DATES[0], stack: None, folded: Vec::new() }
+}
+
+fn add(memory: &mut Memory, numbers: std::ops::Range<usize>) {
+    numbers.for_each(|number| memory.add(&nearly(number, false).stored()));
+}
+
+/// A search that has come by the first shelves, and not by the last.
+fn begun(memory: &Memory) -> Search {
+    let mut search = Search::new("abcd");
+    assert_eq!(memory.advance(&mut search), Step::More);
+    search
+}
+
+fn found(memory: &Memory, mut search: Search) -> Vec<Uuid> {
+    while memory.advance(&mut search) == Step::More {}
+    search.found().iter().map(Record::id).collect()
+}
+
+#[test]
+fn who_changes_after_being_found_is_found_once() {
+    let mut memory = Memory::default();
+    let somebody = nearly(1, true);
+    memory.add(&somebody.stored());
+    add(&mut memory, 2..10 * shelf::SHELF);
+    let search = begun(&memory);
+    assert!(memory.put(&Somebody { nickname: "changed".into(), ..somebody.clone() }.stored()));
+    assert_eq!(found(&memory, search), [somebody.id]);
+}
+
+#[test]
+fn who_moves_to_where_a_search_has_been_is_found() {
+    const SHELF: usize = shelf::SHELF;
+    let mut memory = Memory::default();
+    let somebody = nearly(9 * SHELF, true);
+    add(&mut memory, 0..9 * SHELF);
+    memory.add(&somebody.stored());
+    add(&mut memory, 9 * SHELF + 1..10 * SHELF);
+    // The first place is empty, and is that of the next shelf to grow.
+    (0..SHELF).for_each(|number| assert!(memory.remove(Uuid::from_u128(number as u128))));
+    add(&mut memory, 10 * SHELF..11 * SHELF + 1);
+    let search = begun(&memory);
+    // Somebody's shelf is given up, and the one that they move to is sealed.
+    (9 * SHELF + 1..10 * SHELF).for_each(|number| assert!(memory.remove(Uuid::from_u128(number as u128))));
+    add(&mut memory, 11 * SHELF + 1..12 * SHELF + 1);
+    assert_eq!(found(&memory, search), [somebody.id]);
+}

@@ -3,10 +3,13 @@
 //! Groups grow with the load by themselves, and no timer makes anyone wait.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::Error;
+
+use super::pace::Pace;
 
 /// What is done to a group.
 pub(super) trait Work: Send + Sync + 'static {
@@ -39,6 +42,7 @@ impl<I, A> Job<I, A> {
 /// A queue with a bound, and lanes that each take all that waits in it, do it, and come back for more.
 pub(super) struct Batcher<I, A> {
     queue: mpsc::Sender<Job<I, A>>,
+    pace: Arc<Pace>,
 }
 
 type SharedReceiver<I, A> = Arc<Mutex<mpsc::Receiver<Job<I, A>>>>;
@@ -49,34 +53,46 @@ impl<I: Send + 'static, A: Send + 'static> Batcher<I, A> {
         let (sender, receiver) = mpsc::channel(queue);
         let work = Arc::new(work);
         let receiver = Arc::new(Mutex::new(receiver));
+        let pace = Arc::new(Pace::new(lanes, most));
         for _ in 0..lanes {
-            tokio::spawn(lane(work.clone(), receiver.clone(), most));
+            tokio::spawn(lane(work.clone(), receiver.clone(), pace.clone(), most));
         }
-        Self { queue: sender }
+        Self { queue: sender, pace }
+    }
+
+    /// Whether one more would be done soon enough.
+    pub(super) fn has_room(&self) -> bool {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        waiting < self.pace.room().min(self.queue.max_capacity())
     }
 
     /// Has an item done with whatever else waits.
     ///
     /// # Errors
     ///
-    /// [`Error::Overloaded`] where the queue is full, else what the work says.
+    /// [`Error::Overloaded`] where too many wait already, else what the work says.
     pub(super) async fn submit(&self, item: I) -> Result<A, Error> {
+        if !self.has_room() {
+            return Err(Error::Overloaded);
+        }
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Job { item, reply }).map_err(|_| Error::Overloaded)?;
         answer.await.unwrap_or(Err(Error::Unavailable))
     }
 }
 
-async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer>, most: usize) {
-    let mut group = Vec::with_capacity(most);
+async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer>, pace: Arc<Pace>, most: usize) {
     loop {
+        let mut group = Vec::new();
         if receiver.lock().await.recv_many(&mut group, most).await == 0 {
             return;
         }
         // Whoever has given up was told that nothing is known; there is no point in doing it now.
         group.retain(|job| !job.is_given_up());
         if !group.is_empty() {
-            work.run(group.drain(..).collect()).await;
+            let (start, served) = (Instant::now(), group.len());
+            work.run(group).await;
+            pace.served(served, start.elapsed());
         }
     }
 }
@@ -84,8 +100,11 @@ async fn lane<W: Work>(work: Arc<W>, receiver: SharedReceiver<W::Item, W::Answer
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex as StdMutex;
+    use std::time::Duration;
 
+    use futures_util::future::join_all;
     use tokio::sync::Semaphore;
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -145,6 +164,23 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(batcher.submit(3).await, Err(Error::Overloaded));
+    }
+
+    #[tokio::test]
+    async fn who_would_wait_too_long_is_refused_before_the_queue_is_full() {
+        let (work, gate, _) = doubling();
+        let batcher = Arc::new(Batcher::start(work, 1, 1, 1000));
+        let first = tokio::spawn({
+            let batcher = batcher.clone();
+            async move { batcher.submit(1).await }
+        });
+        sleep(Duration::from_millis(100)).await;
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap(), Ok(2));
+        let all = join_all((0..500).map(|item| batcher.submit(item)));
+        gate.add_permits(500);
+        let refused = all.await.into_iter().filter(|answer| *answer == Err(Error::Overloaded)).count();
+        assert_eq!(refused, 372);
     }
 
     #[tokio::test]

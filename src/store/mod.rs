@@ -10,6 +10,7 @@ mod fetch;
 mod follow;
 mod held;
 mod knowledge;
+mod pace;
 mod row;
 
 use std::pin::pin;
@@ -117,12 +118,21 @@ impl Store {
         })
     }
 
+    /// Whether there is room for one more create: to be asked before anything is done for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overloaded`].
+    pub fn admit_create(&self) -> Result<(), Error> {
+        if self.creates.has_room() { Ok(()) } else { Err(Error::Overloaded) }
+    }
+
     /// Stores a person; when this says [`Created::Stored`], the person is on disk and visible to everyone.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`], and then it is not known whether the person is stored; [`Error::Overloaded`], and then the
-    /// person is not.
+    /// [`Error::Overloaded`], and then nothing was done; [`Error::Unavailable`], and then it is not known whether the
+    /// person is stored.
     pub async fn create(&self, person: NewPerson) -> Result<Created, Error> {
         self.in_time(self.creates.submit(person)).await
     }

@@ -7,6 +7,7 @@ mod faults;
 mod hard;
 mod http;
 mod others;
+mod overload;
 mod paths;
 mod search;
 mod sizes;

@@ -47,7 +47,7 @@ enum Command {
     Logs(stack::LogsArgs),
     /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
     Bench(Box<bench::Args>),
-    Fill(fill::Args),
+    Fill(Box<fill::Args>),
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
     Trial(trial::Args),
     Payloads(payloads::Args),

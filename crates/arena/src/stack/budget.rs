@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::compose::bytes;
-use crate::record::metric::{Unit, grouped};
+use crate::record::metric::grouped;
 use crate::record::run::{Limit, Outcome};
 
 /// What all services may use together.
@@ -55,7 +55,9 @@ impl Budget {
 
 impl fmt::Display for Budget {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} CPUs and {}", grouped(self.cpus), Unit::Bytes.show(self.memory_bytes as f64))
+        // In the powers of 1024 that Compose files and `--budget` mean.
+        let gibibytes = (100.0 * self.memory_bytes as f64 / f64::from(1 << 30)).round() / 100.0;
+        write!(out, "{} CPUs and {} GiB", grouped(self.cpus), grouped(gibibytes))
     }
 }
 

@@ -53,11 +53,12 @@ impl Drop for SoonFree {
     }
 }
 
-/// Files that Docker's proxy may have open: two for each connection, and the event's users may all be there at once.
-const PROXY_FILES: u64 = 65_536;
+/// Files that Docker's proxy may have open: up to six for each connection, of which there are thousands when an entry does
+/// not keep up.
+const PROXY_FILES: u64 = 1 << 18;
 
 /// Lets Docker's proxies of a port have as many connections open as a bout may bring, where that is allowed. One that runs
-/// out of files accepts nobody any more, ever; a daemon that was not started by systemd may leave it with 1,024.
+/// out of files accepts nobody any more, ever; a daemon that was not started by systemd may leave it with a few thousand.
 pub fn widen_proxies(port: u16) {
     let port = port.to_string();
     let is_proxy = |pid: &i32| {

@@ -116,7 +116,7 @@ fn keep_no_descriptors() {
 /// gives must do.
 fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    const WANTED: u64 = 16_384;
+    const WANTED: u64 = 65_536;
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let raised = setrlimit(Resource::RLIMIT_NOFILE, WANTED, hard.max(WANTED));
     if raised.is_err() {

@@ -124,7 +124,13 @@ fn a_right_server_is_clean() {
     // Searches for some of those who were stored come after the load.
     let searched = server.requests() - generator.sent;
     assert!(searched > 0 && generator.sent == generator.intended, "{generator:?}, {searched}");
-    assert_eq!(run.verdict().unchecked, ["whether a 201 is on disk: the database is out of reach"]);
+    assert_eq!(
+        run.verdict().unchecked,
+        [
+            "whether a 201 is on disk: the database is out of reach",
+            "whether the services keep to the budget: not of each is it known what it may use"
+        ]
+    );
     let completed: u64 = run.series.requests.values().flat_map(|series| &series.completed).sum();
     assert_eq!(completed, run.requests.iter().map(|requests| requests.count).sum::<u64>());
     assert!(run.series.requests.values().all(|series| series.p99.len() == run.series.in_flight.len()));
@@ -212,7 +218,8 @@ fn closing_without_an_answer_is_told() {
 #[test]
 fn a_fetch_whose_idle_connection_is_closed_is_sent_once_more() {
     let server = Server::start(Fault::ClosesIdle);
-    let ended = Bench::against(&server).shortly();
+    // Without checks nobody searches for people after the load.
+    let ended = Bench::against(&server).with(&["--no-checks"]).shortly();
     let run = ended.run();
     assert_clean(&run);
     assert_eq!(ended.status(), 0);
