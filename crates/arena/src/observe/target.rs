@@ -20,10 +20,13 @@ pub enum Target {
     Process(u32),
     /// A running Docker container, by name or id.
     Container(String),
+    /// A control group at the top, or else a container, by a name that does not tell which.
+    Named(String),
 }
 
 impl Target {
-    /// Reads `PID`, `/CONTROL/GROUP` or `CONTAINER`: digits are a process, anything with a slash is a control group.
+    /// Reads `PID`, `/CONTROL/GROUP` or `CONTAINER`: digits are a process, anything with a slash is a control group, and any
+    /// other name is what there is of that name.
     ///
     /// A control group may also be given as its directory under `/sys/fs/cgroup`.
     pub fn parse(text: &str) -> Self {
@@ -33,7 +36,7 @@ impl Target {
         if text.contains('/') {
             return Self::Cgroup(text.to_owned());
         }
-        Self::Container(text.to_owned())
+        Self::Named(text.to_owned())
     }
 
     /// Finds where the kernel keeps the target's accounts.
@@ -42,6 +45,7 @@ impl Target {
             Self::Cgroup(name) => Ok(Source::Group(Box::new(Group::new(Groups::named(roots, name)?)))),
             Self::Process(pid) => Ok(Source::Tree(Box::new(Tree::new(roots, *pid)?))),
             Self::Container(name) => container(roots, name, main_process(name)?),
+            Self::Named(name) => named(roots, name),
         }
     }
 }
@@ -52,6 +56,7 @@ impl fmt::Display for Target {
             Self::Cgroup(name) => write!(formatter, "control group {name}"),
             Self::Process(pid) => write!(formatter, "process {pid}"),
             Self::Container(name) => write!(formatter, "container {name}"),
+            Self::Named(name) => write!(formatter, "control group or container {name}"),
         }
     }
 }
@@ -102,6 +107,12 @@ impl Source {
     }
 }
 
+fn named(roots: &Roots, name: &str) -> anyhow::Result<Source> {
+    let group = Target::Cgroup(name.to_owned()).resolve(roots);
+    let container = || Target::Container(name.to_owned()).resolve(roots);
+    group.or_else(|_| container()).with_context(|| format!("no control group /{name}, and no container either"))
+}
+
 /// A container is its control group, or its processes where the engine made no group that this machine shows.
 pub(super) fn container(roots: &Roots, name: &str, pid: u32) -> anyhow::Result<Source> {
     match cgroup_usage::of_process(roots, pid)? {
@@ -133,7 +144,7 @@ mod tests {
         assert_eq!(Target::parse("4711"), Target::Process(4711));
         assert_eq!(Target::parse("/peleja-1/api1"), Target::Cgroup("/peleja-1/api1".into()));
         assert_eq!(Target::parse("peleja-1/api1"), Target::Cgroup("peleja-1/api1".into()));
-        assert_eq!(Target::parse("rinha-db-1"), Target::Container("rinha-db-1".into()));
+        assert_eq!(Target::parse("rinha-db-1"), Target::Named("rinha-db-1".into()));
     }
 
     #[test]

@@ -114,6 +114,13 @@ fn version_1_by_name_and_by_directory() {
 }
 
 #[test]
+fn a_group_at_the_top_needs_no_slash() {
+    let scratch = Scratch::new("top");
+    v1(&scratch, "peleja");
+    assert_eq!(read(&scratch.roots(), &Target::parse("peleja")), Some(V1_READING));
+}
+
+#[test]
 fn version_2_by_name_and_by_directory() {
     let scratch = Scratch::new("v2");
     let roots = scratch.roots();
@@ -144,7 +151,7 @@ fn what_version_1_does_not_tell_is_none() {
 fn a_missing_group_or_process_is_an_error_with_the_name() {
     let scratch = Scratch::new("missing");
     fs::create_dir_all(scratch.roots().cgroup).unwrap();
-    for target in [Target::Cgroup("/nowhere".into()), Target::Process(1)] {
+    for target in [Target::Cgroup("/nowhere".into()), Target::Process(1), Target::Named("no-group".into())] {
         let error = Observer::start_at(&scratch.roots(), vec![("db".into(), target)]).err().unwrap();
         assert!(format!("{error:#}").starts_with("cannot observe db: no "), "{error:#}");
     }
