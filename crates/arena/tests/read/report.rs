@@ -8,7 +8,7 @@ use std::process::Command;
 
 use arena::read::report;
 use arena::record::history::History;
-use arena::record::run::{Judged, Limit, Machine, Outcome, People, Run, Series, Verdict};
+use arena::record::run::{Goodput, Judged, Limit, Machine, Outcome, People, Percentiles, Run, Series, Step, Verdict};
 use scraper::{ElementRef, Html, Selector};
 use tempfile::TempDir;
 
@@ -44,6 +44,38 @@ fn a_page_says_the_verdict_first_and_then_everything_else() {
     for fact in ["34fb0571c2ab", "15.14", "AMD EPYC 7B13", "synchronous_commit", "one per user", "0.65 CPU, 2 GB"] {
         assert!(conditions.contains(fact), "{fact} is not in {conditions}");
     }
+}
+
+#[test]
+fn a_ramp_shows_its_goodput_over_what_was_offered() {
+    let step = |rate: f64, good: f64, refused| Step {
+        users_per_second: rate,
+        seconds: 11.0,
+        requests: Vec::new(),
+        broken: Vec::new(),
+        goodput: Some(Goodput {
+            seconds: 10.0,
+            per_second: good,
+            refused,
+            response: [("create".to_owned(), Percentiles { p99: rate / 100.0, ..Percentiles::default() })].into(),
+        }),
+    };
+    let steps = vec![step(250.0, 400.0, 0), step(1000.0, 1500.0, 20), step(4000.0, 1450.0, 50_000)];
+    let run = Run { steps, ..common::run("one", 205, 1.0) };
+
+    let alone = page(std::slice::from_ref(&run));
+    let charts: Vec<String> = all(&alone, "figure.chart h3").iter().map(text).collect();
+    let at = charts.iter().position(|title| title == "Goodput over offered load").unwrap();
+    assert_eq!(charts[at + 1], "99th percentile of the successful requests");
+    let chart = &all(&alone, "figure.chart")[at];
+    let rows: Vec<String> = within(chart, "tbody tr").iter().map(text).collect();
+    assert_eq!(rows, ["250 users/s 400 0 0", "1,000 users/s 1,500 2.00 0", "4,000 users/s 1,450 5,000 0"]);
+
+    let both = page(&[run.clone(), Run { id: "two".to_owned(), ..run }]);
+    let charts: Vec<String> = all(&both, "figure.chart h3").iter().map(text).collect();
+    assert!(charts.iter().any(|title| title == "99th percentile of the successful requests: create"), "{charts:?}");
+    let plain = page(&[common::run("one", 205, 1.0)]);
+    assert!(all(&plain, "figure.chart h3").iter().all(|title| !text(title).contains("Goodput")));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn make_batches(seed: u64, count: u64, sender: &SyncSender<Vec<Row>>) {
     let mut people = rows(seed).take(usize::try_from(count).unwrap_or(usize::MAX));
     loop {
         let mut batch: Vec<Row> = people.by_ref().take(BATCH).collect();
-        // Neighbours in an index are stored one after the other, which spares the database a third. In the order of their
+        // Neighbours in an index are stored one after the other, which spares the database a sixth. In the order of their
         // nicknames they would be neighbours in the table too, as nobody is whom a server stored.
         batch.sort_unstable_by_key(|row| row.id);
         if batch.is_empty() || sender.send(batch).is_err() {
