@@ -495,6 +495,10 @@ fn a_real_process_that_ends_is_charged_until_then_and_its_successor_too() {
     let observer = Observer::start(vec![("burner".into(), Target::Process(first.0.id()))]).unwrap();
     let first = used_until_the_end(first);
     let second = burn();
+    // A program has no title in its first moment, and a successor is known by it.
+    while std::fs::read(format!("/proc/{}/cmdline", second.0.id())).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
     let (costs, _) = observer.stop().whole();
     let cost = &costs[0];
     assert_eq!((cost.restarts, cost.ended), (1, false), "{cost:?}");
