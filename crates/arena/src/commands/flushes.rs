@@ -1,7 +1,8 @@
 //! Whether what a stack acknowledges is on disk, judged by what happens: the flushes during a load against the commits,
 //! and people who are sent one by one while the database says what it has flushed.
 
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use ureq::Agent;
@@ -17,6 +18,13 @@ const PROBES: u64 = 100;
 const NICKNAME: &str = "flush probe ";
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// By then a session has reported its flushes: PostgreSQL lets it do so once a second at most, and where it has nothing
+/// more to do after ten (PGSTAT_MIN_INTERVAL and PGSTAT_IDLE_INTERVAL in its `pgstat.c`).
+const REPORTED: Duration = Duration::from_secs(12);
+
+/// Between two looks at what sessions have reported.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 /// The state of the database before a load.
 #[derive(Clone, Debug)]
@@ -42,18 +50,29 @@ impl Before {
         })
     }
 
-    /// What has happened since. Call it as soon as the load is over.
+    /// What has happened since. Call it as soon as the load is over; it waits while flushes may not be reported yet.
     ///
     /// # Errors
     ///
     /// If the database does not answer.
     pub fn compare(self, database: &mut Database) -> anyhow::Result<During> {
         database.revive()?;
-        let is_whole = database.counted_since() == self.counted_since;
-        let syncs = self.syncs.zip(database.wal_syncs()).filter(|_| is_whole);
-        let syncs = syncs.map(|(before, after)| after.saturating_sub(before));
         let sessions = self.sessions.max(database.sessions()?);
-        Ok(During { syncs, sessions, transactions: database.transactions_since(self.horizon)? })
+        let transactions = database.transactions_since(self.horizon)?;
+        let start = Instant::now();
+        loop {
+            let during = During { syncs: self.syncs_since(database), sessions, transactions };
+            if during.most_served().is_none_or(|most| transactions <= most) || start.elapsed() >= REPORTED {
+                return Ok(during);
+            }
+            sleep(BETWEEN_LOOKS);
+        }
+    }
+
+    fn syncs_since(&self, database: &mut Database) -> Option<u64> {
+        let is_whole = database.counted_since() == self.counted_since;
+        let (before, after) = self.syncs.zip(database.wal_syncs()).filter(|_| is_whole)?;
+        Some(after.saturating_sub(before))
     }
 }
 
@@ -66,6 +85,11 @@ pub struct During {
 }
 
 impl During {
+    /// The most transactions that so many flushes can have been for.
+    fn most_served(&self) -> Option<u64> {
+        Some(most_served(self.syncs?, self.sessions))
+    }
+
     /// Adds it to what is known of the database's durability.
     pub fn add_to(self, durability: Durability) -> Durability {
         let Self { syncs, sessions, transactions } = self;
@@ -134,10 +158,13 @@ fn unflushed(durability: &Durability) -> Option<String> {
 }
 
 /// One flush can serve a commit of each session, and no more.
+fn most_served(syncs: u64, sessions: u64) -> u64 {
+    syncs.saturating_mul(sessions)
+}
+
 fn missing_flushes(durability: &Durability) -> Option<String> {
     let (syncs, transactions) = durability.wal_syncs.zip(durability.transactions)?;
-    let most = syncs.saturating_mul(durability.sessions?);
-    (transactions > most).then(|| {
+    (transactions > most_served(syncs, durability.sessions?)).then(|| {
         format!("{transactions} transactions stored people, and {syncs} flushes of the log cannot have been for all")
     })
 }
