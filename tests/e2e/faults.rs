@@ -189,6 +189,11 @@ fn a_nickname_that_somebody_holds_open_does_not_hold_up_the_next_one() {
     open.batch_execute("INSERT INTO users VALUES (gen_random_uuid(), 'held', '', '2000-01-01')").unwrap();
     assert_eq!(create("held"), 503);
     assert_eq!(create("not held"), 201);
+    // What was given up is cancelled, and would be stored if the nickname came free before that.
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted";
+    let mut database = stack.database();
+    let cancelled = || database.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 0;
+    assert!(wait_until(Duration::from_secs(10), cancelled), "still waits for the nickname");
     open.rollback().unwrap();
     assert_eq!(create("held"), 201);
 }

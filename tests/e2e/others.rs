@@ -262,8 +262,15 @@ fn a_nickname_that_somebody_holds_open_holds_up_nobody_else() {
             wanting.push(scope.spawn(|| post(stack.address(), "/users", person("held")).status));
             thread::sleep(Duration::from_millis(500));
         }
+        // They wait one after the other. One whose turn has just come does not give up meanwhile.
+        let fresh = "SELECT count(*) FROM pg_locks \
+            WHERE locktype = 'transactionid' AND clock_timestamp() - waitstart < interval '0.1 s'";
+        let mut database = stack.database();
+        let turn_came = || database.query_one(fresh, &[]).unwrap().get::<_, i64>(0) == 1;
+        let came = wait_until(Duration::from_secs(5), turn_came);
         open.rollback().unwrap();
         under_way.store(false, Ordering::Relaxed);
+        assert!(came, "nobody waits");
         wanting.into_iter().map(|wanting| wanting.join().unwrap()).collect::<Vec<_>>()
     });
     assert_eq!((statuses[0], statuses.iter().filter(|status| **status == 201).count()), (503, 1), "{statuses:?}");
