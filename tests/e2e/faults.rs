@@ -1,6 +1,8 @@
 //! Processes killed, stopped and started at the worst of times.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,6 +198,29 @@ fn a_nickname_that_somebody_holds_open_does_not_hold_up_the_next_one() {
     assert!(wait_until(Duration::from_secs(10), cancelled), "still waits for the nickname");
     open.rollback().unwrap();
     assert_eq!(create("held"), 201);
+}
+
+#[test]
+fn a_statement_for_somebody_who_has_gone_is_cancelled() {
+    let stack = Stack::own();
+    let instance = stack.another_instance("left", &["--patience", "300"]);
+    let mut other = stack.database();
+    let mut open = other.transaction().unwrap();
+    open.batch_execute("INSERT INTO users VALUES (gen_random_uuid(), 'left', '', '2000-01-01')").unwrap();
+    let mut client = UnixStream::connect(&instance.socket).unwrap();
+    client.write_all(&json_request("/users", person("left").as_bytes())).unwrap();
+    let mut database = stack.database();
+    let mut waiting = || {
+        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted";
+        database.query_one(sql, &[]).unwrap().get::<_, i64>(0)
+    };
+    // Longer than a group waits for anybody.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(waiting(), 1);
+    drop(client);
+    assert!(wait_until(Duration::from_secs(20), || waiting() == 0), "nobody waits for the answer any more");
+    open.rollback().unwrap();
+    assert_eq!(database.query_one("SELECT count(*) FROM users", &[]).unwrap().get::<_, i64>(0), 0);
 }
 
 #[test]
