@@ -37,7 +37,7 @@ pub struct Config {
     /// MiB that everyone together may take in memory, to answer fetches and searches from; a person takes about 150 bytes.
     /// With more people than fit, the database answers, and a search reads the whole table, for as long as patience
     /// lasts. Too much, and the instance is killed where its memory is limited. 0 remembers nobody.
-    #[arg(long, env = "PELEJA_MEMORY", default_value_t = 720, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    #[arg(long, env = "PELEJA_MEMORY", default_value_t = 784, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
     pub memory: u32,
 
     /// The most people in one statement. 1 stores each on its own.
