@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-/// Images that the entries are made from.
+/// Images that most entries here are made from.
 const IMAGES: [&str; 3] = ["python:3.12-slim", "postgres:15", "nginx:latest"];
 
 /// A short bout that an entry in Python can hold on a machine that does other things beside it.
@@ -39,6 +39,39 @@ fn entries_are_judged_by_what_they_did_and_leave_nothing() {
     let is_invalid = run["verdict"]["outcome"] == "invalid";
     assert!(is_invalid || run["verdict"]["reasons"][0].as_str().unwrap().contains("2.4 CPUs and 3.5 GiB"), "{run}");
 
+    assert_eq!(all_of_docker(), before);
+}
+
+#[test]
+fn caches_own_networks_and_the_machines_network_are_observed_held_to_the_budget_and_leave_nothing() {
+    let images = [&IMAGES[..], &["node:20", "golang:1.24", "redis:latest", "debian:trixie-slim"]].concat();
+    let Some(_engine) = engine_with(&images) else { return };
+    let before = all_of_docker();
+    for (name, limits) in [
+        (
+            "cached",
+            serde_json::json!([
+                ["api01", 0.25, 322_122_547],
+                ["api02", 0.25, 322_122_547],
+                ["cache", 0.1, 214_748_364],
+                ["db", 0.7, 2_147_483_648_u64],
+                ["proxy", 0.2, 209_715_200],
+            ]),
+        ),
+        ("hosted", serde_json::json!([["api", 1.0, 1_610_612_736], ["cache", 0.5, 1_610_612_736]])),
+    ] {
+        let run = judged(&fight(&entry(name), &SHORT), "clean", 0);
+        assert_eq!(run["people"]["stored"], run["people"]["ceiling"], "{run}");
+        let told = run["budget"].as_array().unwrap().iter();
+        let told: Vec<_> =
+            told.map(|limit| serde_json::json!([limit["service"], limit["cpus"], limit["memory_bytes"]])).collect();
+        assert_eq!(Value::from(told), limits);
+        // Each is observed under the limits that it was given, which the kernel's accounts tell of.
+        let services = run["services"].as_array().unwrap();
+        let observed: Vec<&Value> = services.iter().map(|cost| &cost["service"]).collect();
+        assert_eq!(observed, limits.as_array().unwrap().iter().map(|limit| &limit[0]).collect::<Vec<_>>());
+        assert!(services.iter().all(|cost| cost["cpu_seconds"].as_f64() > Some(0.0) && cost["periods"].as_u64() > Some(0)), "{services:?}");
+    }
     assert_eq!(all_of_docker(), before);
 }
 
@@ -190,23 +223,27 @@ fn all_of_docker() -> Vec<String> {
         &["ps", "--all", "--format", "{{.Names}}"],
         &["volume", "ls", "--quiet"],
         &["network", "ls", "--format", "{{.Name}}"],
-        &["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"],
+        &["image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"],
     ];
     let list =
         |words: &&[&str]| String::from_utf8(Command::new("docker").args(*words).output().unwrap().stdout).unwrap();
     lists.iter().map(list).collect()
 }
 
-/// The engine, for one test at a time: all entries publish the same port.
 fn engine() -> Option<MutexGuard<'static, ()>> {
+    engine_with(&IMAGES)
+}
+
+/// The engine, for one test at a time: all entries publish the same port.
+fn engine_with(images: &[&str]) -> Option<MutexGuard<'static, ()>> {
     static ENGINE: Mutex<()> = Mutex::new(());
     let works =
         |words: &[&str]| Command::new("docker").args(words).output().is_ok_and(|output| output.status.success());
-    let there = works(&["compose", "version"]) && IMAGES.iter().all(|image| works(&["image", "inspect", image]));
+    let there = works(&["compose", "version"]) && images.iter().all(|image| works(&["image", "inspect", image]));
     let required = std::env::var_os("ARENA_REQUIRE_DOCKER").is_some_and(|value| value == "1");
-    assert!(there || !required, "no Docker engine with {IMAGES:?} answers");
+    assert!(there || !required, "no Docker engine with {images:?} answers");
     if !there {
-        eprintln!("not tried: no Docker engine with {IMAGES:?} answers");
+        eprintln!("not tried: no Docker engine with {images:?} answers");
     }
     there.then(|| ENGINE.lock().unwrap_or_else(PoisonError::into_inner))
 }
