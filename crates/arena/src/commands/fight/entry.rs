@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use ureq::Agent;
 
 use super::{FightArgs, files};
@@ -75,7 +75,7 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
     };
     // Whoever cannot be counted has nobody yet that is known of.
     let counts = is_ready && !arguments.no_count;
-    let people_before = counts.then(|| probe::count(&stage.server)).transpose()?.unwrap_or_default();
+    let people_before = if counts { stage.count()? } else { 0 };
     stage.fight(id, people_before, || gatling::run(&simulation, &settings, &interrupted))
 }
 
@@ -196,8 +196,17 @@ impl Stage<'_> {
             eprintln!("arena: {url}{path} still answers {status}; the bout begins all the same");
             return Ok(false);
         }
-        let words: String = self.entry.containers()?.iter().map(|container| self.entry.last_words(container)).collect();
-        bail!("{url} answered no HTTP within {} s (--wait){words}", wait.as_secs())
+        bail!("{url} answered no HTTP within {} s (--wait){}", wait.as_secs(), self.last_words())
+    }
+
+    fn count(&self) -> anyhow::Result<u64> {
+        probe::count(&self.server).map_err(|error| anyhow!("{error:#}{}", self.last_words()))
+    }
+
+    /// What every service wrote last.
+    fn last_words(&self) -> String {
+        let containers = self.entry.containers().unwrap_or_default();
+        containers.iter().map(|container| self.entry.last_words(container)).collect()
     }
 
     /// Where the load goes instead of through Docker's proxies, as in the contest, where those may not bear it.
