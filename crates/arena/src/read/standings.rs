@@ -62,9 +62,9 @@ impl Standing {
             verdict,
             run.people().map_or("not counted".into(), |people| grouped(people.stored as f64)),
             grouped(run.failed() as f64),
-            format!("{:.0}", p99(run)),
+            grouped(p99(run).round()),
             cost.as_ref().map_or_else(none, |cost| format!("{:.1}", cost.cpu_seconds)),
-            cost.and_then(|cost| cpu_ms_per_thousand(&cost, run)).map_or_else(none, |cpu| format!("{cpu:.0}")),
+            cost.and_then(|cost| cpu_ms_per_thousand(&cost, run)).map_or_else(none, |cpu| grouped(cpu.round())),
             bouts,
         ]
     }

@@ -94,7 +94,7 @@ fn each_fault_of_an_entry_is_told_with_its_last_words_and_leaves_nothing() {
             "services: {api: {image: 'python:3.12-slim', ports: ['9999:80'], working_dir: /srv, \
              command: sh -c 'echo many > contagem-pessoas; exec python -m http.server 80'}}",
             "",
-            "answers \"many\\n\", which is no number",
+            "answers \"many\\n\", which is no number\n  api | ",
         ),
         ("services: {api: {image: 'python:3.12-slim', depends_on: [nobody]}}", "", "nobody"),
     ] {

@@ -215,7 +215,7 @@ impl Stage<'_> {
         if ports::widen_proxies(port) {
             return Ok(None);
         }
-        let gateways: Vec<_> = self.entry.containers()?.into_iter().flat_map(|container| container.gateways).collect();
+        let gateways = self.entry.containers()?.into_iter().flat_map(|container| container.gateways).collect();
         // Any other simulation may bring a URL of its own.
         let chooses = gatling::is_ours(self.arguments.simulation.as_deref());
         let past = chooses.then(|| ports::past_proxies(&gateways, port)).flatten();
