@@ -2,6 +2,7 @@
 //! percentile of all response times.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use hdrhistogram::Histogram;
 
@@ -26,9 +27,12 @@ pub struct Standing {
 /// What a row of the ranking says, in the order of [`HEADINGS`].
 pub type Row = [String; HEADINGS.len()];
 
-/// The columns of the ranking; those from the third to the seventh hold numbers.
+/// The columns of the ranking; those from the fourth hold numbers.
 pub const HEADINGS: [&str; 9] =
-    ["", "entry", "people", "failed", "p99 ms", "CPU s", "CPU ms/1,000", "bouts", "verdict"];
+    ["", "entry", "verdict", "people", "failed", "p99 ms", "CPU s", "CPU ms/1,000", "bouts"];
+
+/// Marks of footnotes.
+const MARKS: [char; 9] = ['¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
 
 impl Standing {
     /// An entry with the runs of its bouts, and the reasons of those that never were.
@@ -40,34 +44,28 @@ impl Standing {
         Self { name, run, bouts, reasons }
     }
 
-    /// Its row, at a place.
-    pub fn row(&self, place: usize) -> Row {
+    /// Its row, at a place; the verdict bears the marks of those footnotes that are about it.
+    pub fn row(&self, place: usize, footnotes: &[Footnote]) -> Row {
+        let (place, name, bouts) = (place.to_string(), self.name.clone(), self.bouts.to_string());
+        let none = String::new;
         let Some(run) = &self.run else {
-            let none = String::new;
-            let bouts = self.bouts.to_string();
-            return [
-                place.to_string(),
-                self.name.clone(),
-                none(),
-                none(),
-                none(),
-                none(),
-                none(),
-                bouts,
-                "no bout".into(),
-            ];
+            return [place, name, "no bout".into(), none(), none(), none(), none(), none(), bouts];
         };
+        let unchecked = &run.verdict().unchecked;
+        let about = footnotes.iter().filter(|footnote| unchecked.contains(&footnote.unchecked));
+        let verdict =
+            about.fold(run.verdict().outcome.to_string(), |text, footnote| format!("{text} {}", footnote.mark));
         let cost = total_cost(&run.services);
         [
-            place.to_string(),
-            self.name.clone(),
+            place,
+            name,
+            verdict,
             run.people().map_or("not counted".into(), |people| grouped(people.stored as f64)),
             grouped(run.failed() as f64),
-            format!("{:.0}", p99(run)),
-            cost.as_ref().map_or(String::new(), |cost| format!("{:.1}", cost.cpu_seconds)),
-            cost.and_then(|cost| cpu_ms_per_thousand(&cost, run)).map_or(String::new(), |cpu| format!("{cpu:.0}")),
-            self.bouts.to_string(),
-            run.verdict().outcome.to_string(),
+            grouped(p99(run).round()),
+            cost.as_ref().map_or_else(none, |cost| format!("{:.1}", cost.cpu_seconds)),
+            cost.and_then(|cost| cpu_ms_per_thousand(&cost, run)).map_or_else(none, |cpu| grouped(cpu.round())),
+            bouts,
         ]
     }
 
@@ -78,6 +76,31 @@ impl Standing {
     }
 }
 
+/// What could not be checked of some entries.
+#[derive(Clone, Debug)]
+pub struct Footnote {
+    /// What the rows that it is about bear.
+    pub mark: char,
+    unchecked: String,
+}
+
+impl fmt::Display for Footnote {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} Not checked: {}.", self.mark, self.unchecked)
+    }
+}
+
+/// What could not be checked, each thing once.
+pub fn footnotes(standings: &[Standing]) -> Vec<Footnote> {
+    let mut all: Vec<&String> = Vec::new();
+    for unchecked in standings.iter().flat_map(|standing| &standing.run).flat_map(|run| &run.verdict().unchecked) {
+        if !all.contains(&unchecked) {
+            all.push(unchecked);
+        }
+    }
+    MARKS.into_iter().zip(all).map(|(mark, unchecked)| Footnote { mark, unchecked: unchecked.clone() }).collect()
+}
+
 /// Puts the entries in order, best first.
 pub fn rank(standings: &mut [Standing]) {
     standings.sort_by(|a, b| match (&a.run, &b.run) {
@@ -86,10 +109,15 @@ pub fn rank(standings: &mut [Standing]) {
     });
 }
 
-/// The ranking as text: one table, and below it what is wrong with whom.
+/// The ranking as text: one table, below it what could not be checked, and what is wrong with whom.
 pub fn table(standings: &[Standing]) -> String {
-    let rows = standings.iter().zip(1..).map(|(standing, place)| standing.row(place));
-    let mut text = terminal::markdown(&HEADINGS, rows, 2..8);
+    let footnotes = footnotes(standings);
+    let rows = standings.iter().zip(1..).map(|(standing, place)| standing.row(place, &footnotes));
+    let mut text = terminal::markdown(&HEADINGS, rows, 3..9);
+    if !footnotes.is_empty() {
+        let lines: Vec<String> = footnotes.iter().map(Footnote::to_string).collect();
+        text.push_str(&format!("\n\n{}", lines.join("  \n")));
+    }
     for standing in standings {
         let faults = standing.faults();
         if !faults.is_empty() {

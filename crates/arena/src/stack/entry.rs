@@ -3,8 +3,9 @@
 //! It runs as a Compose project of its own. What was not there before it came is removed when it goes: containers,
 //! volumes, networks, folders that Docker made for it, and images that were built for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::record::run::Limit;
 
 /// The names that Compose looks for.
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+
+/// The label by which Compose knows what is of a project.
+const PROJECT: &str = "com.docker.compose.project";
 
 /// Time between two looks at a command that takes long.
 const LOOK: Duration = Duration::from_millis(100);
@@ -57,6 +61,8 @@ struct Service {
 pub struct Before {
     /// By the name of an image that is built: what it was, if there was one.
     images: BTreeMap<String, Option<String>>,
+    /// Images that were built for the entry and kept, by id.
+    kept: BTreeSet<String>,
     /// Folders that Docker is going to make.
     folders: Vec<PathBuf>,
 }
@@ -80,6 +86,8 @@ pub struct Container {
     pub out_of_memory: bool,
     /// How often Docker started it anew.
     pub restarts: u64,
+    /// This machine's addresses in the container's networks; none where it has the machine's own network.
+    pub gateways: Vec<Ipv4Addr>,
 }
 
 impl Entry {
@@ -145,7 +153,8 @@ impl Entry {
             let source = (volume.get("type")? == "bind").then(|| volume.get("source")?.as_str())??;
             topmost_missing(Path::new(source))
         });
-        Ok(Before { images: images.collect::<anyhow::Result<_>>()?, folders: folders.collect() })
+        let images = images.collect::<anyhow::Result<_>>()?;
+        Ok(Before { images, kept: self.images()?, folders: folders.collect() })
     }
 
     /// Builds and starts the entry. What Docker says goes to a file.
@@ -179,7 +188,7 @@ impl Entry {
     ///
     /// If Docker does not answer.
     pub fn containers(&self) -> anyhow::Result<Vec<Container>> {
-        let filter = format!("label=com.docker.compose.project={}", self.project);
+        let filter = format!("label={PROJECT}={}", self.project);
         let ids = docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
         let ids: Vec<&str> = ids.split_whitespace().collect();
         if ids.is_empty() {
@@ -229,7 +238,19 @@ impl Entry {
                 docker(&["image", "tag", old, image])?;
             }
         }
+        // Where several services build an image of the same name, all but one of them have lost it.
+        let built = if keep_images { BTreeSet::new() } else { self.images()? };
+        for image in built.difference(&before.kept) {
+            docker(&["image", "rm", "--force", image])?;
+        }
         Ok(())
+    }
+
+    /// Images that Compose has built for the entry, by id.
+    fn images(&self) -> anyhow::Result<BTreeSet<String>> {
+        let filter = format!("label={PROJECT}={}", self.project);
+        let ids = docker(&["image", "ls", "--quiet", "--no-trunc", "--filter", &filter])?;
+        Ok(ids.lines().map(str::to_owned).collect())
     }
 
     fn end(&self) -> anyhow::Result<()> {
@@ -254,6 +275,19 @@ struct Inspected {
     state: State,
     config: Made,
     host_config: HostConfig,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: BTreeMap<String, Network>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Network {
+    gateway: String,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +334,12 @@ impl Inspected {
             exit_code: self.state.exit_code,
             out_of_memory: self.state.out_of_memory,
             restarts: self.restart_count,
+            gateways: self
+                .network_settings
+                .networks
+                .values()
+                .filter_map(|network| network.gateway.parse().ok())
+                .collect(),
         }
     }
 }

@@ -5,12 +5,18 @@
 //! ends are on the loopback device; of some 28,000 ports there are, the event's load takes more in a minute. With
 //! `tcp_tw_reuse` at 1 a port is free again after a second (see ip-sysctl in the kernel's documentation).
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
+
+/// How long a connection to this machine's own address may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ports are free again soon, until this is dropped.
 pub struct SoonFree {
@@ -57,26 +63,41 @@ impl Drop for SoonFree {
 /// not keep up.
 const PROXY_FILES: u64 = 1 << 18;
 
-/// Lets Docker's proxies of a port have as many connections open as a bout may bring, where that is allowed. One that runs
-/// out of files accepts nobody any more, ever; a daemon that was not started by systemd may leave it with a few thousand.
-pub fn widen_proxies(port: u16) {
-    let port = port.to_string();
-    let is_proxy = |pid: &i32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
-        let publishes = words.windows(2).any(|pair| pair[0] == b"-host-port" && pair[1] == port.as_bytes());
-        publishes && words[0].ends_with(b"docker-proxy")
-    };
+/// Lets Docker's proxies of a port have as many connections open as a bout may bring, and says whether they may. One that
+/// runs out of files accepts nobody any more, ever; a daemon that was not started by systemd may leave it with a few
+/// thousand.
+pub fn widen_proxies(port: u16) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    for pid in pids.filter(is_proxy).filter_map(Pid::from_raw) {
-        let most = Rlimit { current: Some(PROXY_FILES), maximum: Some(PROXY_FILES) };
-        if let Err(error) = prlimit(Some(pid), Resource::Nofile, most) {
-            eprintln!(
-                "arena: Docker's proxy may run out of open files in mid-bout, and refuse everybody then: {error}"
-            );
-        }
-    }
+    let proxies: Vec<i32> = pids.filter(|pid| is_proxy(*pid, port)).collect();
+    proxies.into_iter().all(|pid| open_files(pid).is_some_and(|files| files >= PROXY_FILES) || widen(pid))
+}
+
+fn is_proxy(pid: i32, port: u16) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+    let publishes = |pair: &[&[u8]]| pair[0] == b"-host-port" && pair[1] == port.to_string().as_bytes();
+    words[0].ends_with(b"docker-proxy") && words.windows(2).any(publishes)
+}
+
+/// How many files a process may have open.
+fn open_files(pid: i32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next())?;
+    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+}
+
+fn widen(pid: i32) -> bool {
+    let most = Rlimit { current: Some(PROXY_FILES), maximum: Some(PROXY_FILES) };
+    Pid::from_raw(pid).is_some_and(|pid| prlimit(Some(pid), Resource::Nofile, most).is_ok())
+}
+
+/// Where a published port answers without Docker's proxy: the kernel itself forwards what is sent to any address of this
+/// machine but the loopback's, such as a gateway of the container's networks. None where it does not, as with a port that
+/// is published on the loopback address alone.
+pub fn past_proxies(gateways: &BTreeSet<Ipv4Addr>, port: u16) -> Option<SocketAddrV4> {
+    let mut addresses = gateways.iter().map(|gateway| SocketAddrV4::new(*gateway, port));
+    addresses.find(|address| TcpStream::connect_timeout(&(*address).into(), PATIENCE).is_ok())
 }
 
 #[cfg(test)]
@@ -94,6 +115,24 @@ mod tests {
             drop(ports);
             assert_eq!(value(), before);
         }
+    }
+
+    #[test]
+    fn only_a_proxy_of_the_port_is_one() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(!is_proxy(pid, 9999));
+        let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(open_files(pid), Some(soft));
+        assert_eq!(open_files(-1), None);
+    }
+
+    #[test]
+    fn the_way_past_is_one_that_somebody_answers_at() {
+        let [nobody, somebody] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let listener = std::net::TcpListener::bind((somebody, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(past_proxies(&[nobody].into(), port), None);
+        assert_eq!(past_proxies(&[nobody, somebody].into(), port), Some(SocketAddrV4::new(somebody, port)));
     }
 
     #[test]

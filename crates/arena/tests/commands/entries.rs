@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-/// Images that the entries are made from.
+/// Images that most entries here are made from.
 const IMAGES: [&str; 3] = ["python:3.12-slim", "postgres:15", "nginx:latest"];
 
 /// A short bout that an entry in Python can hold on a machine that does other things beside it.
@@ -43,6 +43,42 @@ fn entries_are_judged_by_what_they_did_and_leave_nothing() {
 }
 
 #[test]
+fn caches_own_networks_and_the_machines_network_are_observed_held_to_the_budget_and_leave_nothing() {
+    let images = [&IMAGES[..], &["node:20", "golang:1.24", "redis:latest", "debian:trixie-slim"]].concat();
+    let Some(_engine) = engine_with(&images) else { return };
+    let before = all_of_docker();
+    for (name, limits) in [
+        (
+            "cached",
+            serde_json::json!([
+                ["api01", 0.25, 322_122_547],
+                ["api02", 0.25, 322_122_547],
+                ["cache", 0.1, 214_748_364],
+                ["db", 0.7, 2_147_483_648_u64],
+                ["proxy", 0.2, 209_715_200],
+            ]),
+        ),
+        ("hosted", serde_json::json!([["api", 1.0, 1_610_612_736], ["cache", 0.5, 1_610_612_736]])),
+    ] {
+        let run = judged(&fight(&entry(name), &SHORT), "clean", 0);
+        assert_eq!(run["people"]["stored"], run["people"]["ceiling"], "{run}");
+        let told = run["budget"].as_array().unwrap().iter();
+        let told: Vec<_> =
+            told.map(|limit| serde_json::json!([limit["service"], limit["cpus"], limit["memory_bytes"]])).collect();
+        assert_eq!(Value::from(told), limits);
+        // Each is observed under the limits that it was given, which the kernel's accounts tell of.
+        let services = run["services"].as_array().unwrap();
+        let observed: Vec<&Value> = services.iter().map(|cost| &cost["service"]).collect();
+        assert_eq!(observed, limits.as_array().unwrap().iter().map(|limit| &limit[0]).collect::<Vec<_>>());
+        assert!(
+            services.iter().all(|cost| cost["cpu_seconds"].as_f64() > Some(0.0) && cost["periods"].as_u64() > Some(0)),
+            "{services:?}"
+        );
+    }
+    assert_eq!(all_of_docker(), before);
+}
+
+#[test]
 fn each_fault_of_an_entry_is_told_with_its_last_words_and_leaves_nothing() {
     let Some(_engine) = engine() else { return };
     let before = all_of_docker();
@@ -58,7 +94,7 @@ fn each_fault_of_an_entry_is_told_with_its_last_words_and_leaves_nothing() {
             "services: {api: {image: 'python:3.12-slim', ports: ['9999:80'], working_dir: /srv, \
              command: sh -c 'echo many > contagem-pessoas; exec python -m http.server 80'}}",
             "",
-            "answers \"many\\n\", which is no number",
+            "answers \"many\\n\", which is no number\n  api | ",
         ),
         ("services: {api: {image: 'python:3.12-slim', depends_on: [nobody]}}", "", "nobody"),
     ] {
@@ -93,9 +129,37 @@ fn a_service_that_is_killed_in_mid_bout_is_told_of() {
     assert!(reasons.contains("api was killed: its memory did not suffice") && reasons.contains("api | "), "{reasons}");
 }
 
+/// Twelve seconds' requests wait at once, which takes more files than Docker's proxy may have open where nobody saw to that.
+#[test]
+fn a_crowd_that_waits_is_not_turned_away_on_its_way() {
+    let Some(_engine) = engine() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let patient = "import asyncio\n\
+                   async def serve(reader, writer):\n    \
+                       head = await reader.readuntil(b'\\r\\n\\r\\n')\n    \
+                       counts = b'contagem' in head\n    \
+                       await asyncio.sleep(0 if counts else 12)\n    \
+                       writer.write(b'HTTP/1.1 ' + (b'200' if counts else b'422') + b' -\\r\\nContent-Length: 1\\r\\n\\r\\n0')\n    \
+                       await writer.drain(); writer.close()\n\
+                   async def main():\n    \
+                       await (await asyncio.start_server(serve, '0.0.0.0', 80, backlog=8192)).serve_forever()\n\
+                   asyncio.run(main())\n";
+    fs::write(folder.path().join("patient.py"), patient).unwrap();
+    let compose = "services: {api: {image: 'python:3.12-slim', ports: ['9999:80'], volumes: ['./patient.py:/patient.py:ro'], \
+                   command: python /patient.py, mem_limit: 1g, cpus: 1.5}}";
+    fs::write(folder.path().join("compose.yml"), compose).unwrap();
+    let run = document(&fight(folder.path(), &["--quick", "--json"]));
+    let requests = run["requests"].as_array().unwrap();
+    assert!(requests.iter().filter_map(|kind| kind["count"].as_u64()).sum::<u64>() > 5000, "{requests:?}");
+    let failures: Vec<&String> =
+        requests.iter().flat_map(|kind| kind["failures"].as_object().unwrap().keys()).collect();
+    assert!(failures.iter().all(|failure| failure.contains("status")), "{failures:?}");
+}
+
 #[test]
 fn a_league_ranks_all_and_goes_on_where_it_was_interrupted() {
     let Some(_engine) = engine() else { return };
+    let before = all_of_docker();
     let runs = tempfile::tempdir().unwrap();
     let broken = runs.path().join("broken");
     fs::create_dir(&broken).unwrap();
@@ -132,6 +196,7 @@ fn a_league_ranks_all_and_goes_on_where_it_was_interrupted() {
     let page = leagues.join(format!("{}.html", league["id"].as_str().unwrap()));
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("Ranking") && page.find("honest") < page.find("forgetful"));
+    assert_eq!(all_of_docker(), before);
 }
 
 #[test]
@@ -190,23 +255,27 @@ fn all_of_docker() -> Vec<String> {
         &["ps", "--all", "--format", "{{.Names}}"],
         &["volume", "ls", "--quiet"],
         &["network", "ls", "--format", "{{.Name}}"],
-        &["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"],
+        &["image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"],
     ];
     let list =
         |words: &&[&str]| String::from_utf8(Command::new("docker").args(*words).output().unwrap().stdout).unwrap();
     lists.iter().map(list).collect()
 }
 
-/// The engine, for one test at a time: all entries publish the same port.
 fn engine() -> Option<MutexGuard<'static, ()>> {
+    engine_with(&IMAGES)
+}
+
+/// The engine, for one test at a time: all entries publish the same port.
+fn engine_with(images: &[&str]) -> Option<MutexGuard<'static, ()>> {
     static ENGINE: Mutex<()> = Mutex::new(());
     let works =
         |words: &[&str]| Command::new("docker").args(words).output().is_ok_and(|output| output.status.success());
-    let there = works(&["compose", "version"]) && IMAGES.iter().all(|image| works(&["image", "inspect", image]));
+    let there = works(&["compose", "version"]) && images.iter().all(|image| works(&["image", "inspect", image]));
     let required = std::env::var_os("ARENA_REQUIRE_DOCKER").is_some_and(|value| value == "1");
-    assert!(there || !required, "no Docker engine with {IMAGES:?} answers");
+    assert!(there || !required, "no Docker engine with {images:?} answers");
     if !there {
-        eprintln!("not tried: no Docker engine with {IMAGES:?} answers");
+        eprintln!("not tried: no Docker engine with {images:?} answers");
     }
     there.then(|| ENGINE.lock().unwrap_or_else(PoisonError::into_inner))
 }

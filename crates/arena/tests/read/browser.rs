@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use arena::read::report;
+use arena::read::standings::Standing;
 use arena::record::run::{Judged, Outcome, Run, Verdict};
 use scraper::{Html, Selector};
 use serde_json::Value;
@@ -51,13 +52,14 @@ fn a_reader_sees_and_hears_the_values_and_nothing_leaves_the_page() {
     let failed = Verdict::new(Outcome::Failed, vec!["<img src=//example.org/a.png onerror=alert(1)>".into()]);
     let several = [common::run("one", 60, 1.0), Run { label: Some("x".repeat(200)), ..common::run("two", 60, 2.0) }];
     let pages = [
-        vec![common::run("one", 60, 1.0)],
-        several.to_vec(),
-        vec![Run { judged: Judged::new(failed, None), ..common::run("short", 5, 1.0) }],
+        report::page(&[common::run("one", 60, 1.0)]).unwrap(),
+        report::page(&several).unwrap(),
+        report::page(&[Run { judged: Judged::new(failed, None), ..common::run("short", 5, 1.0) }]).unwrap(),
+        league(&several),
     ];
-    for runs in pages {
+    for page in pages {
         for width in [500, 1_400] {
-            let visit = Visit::to(&browser, &report::page(&runs).unwrap(), width);
+            let visit = Visit::to(&browser, &page, width);
 
             assert_eq!(visit.console, Vec::<String>::new());
             let seen = &visit.seen;
@@ -77,6 +79,17 @@ fn a_reader_sees_and_hears_the_values_and_nothing_leaves_the_page() {
             );
         }
     }
+}
+
+/// The page of a league in which others never fought, for reasons with long lines and long words.
+fn league(runs: &[Run]) -> String {
+    let fought = runs.iter().map(|run| Standing::new("fought".into(), vec![run.clone()], vec![]));
+    let reason = format!("it does not start:\n  api | {}\n{}", "no way ".repeat(40), "x".repeat(200));
+    let reasons = [reason, "x".repeat(200)].map(|reason| Standing::new("y".repeat(100), vec![], vec![reason]));
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("league.html");
+    report::write_league(&fought.chain(reasons).collect::<Vec<_>>(), &path).unwrap();
+    fs::read_to_string(path).unwrap()
 }
 
 /// What a visit to a page left behind.

@@ -50,6 +50,29 @@ fn people_count_first_then_failures_then_the_tail_and_who_never_fought_comes_las
 }
 
 #[test]
+fn what_could_not_be_checked_is_told_once_and_marked_in_each_row_that_it_is_about() {
+    let unchecked = |name: &str, unchecked: &[&str]| {
+        let mut run = fought(name, 46_576, 1.0);
+        let unchecked = unchecked.iter().map(|one| (*one).to_owned()).collect();
+        let verdict = Verdict { unchecked, ..run.verdict().clone() };
+        run.judged = Judged::new(verdict, run.people());
+        standing(name, vec![run], &[])
+    };
+    let standings = [unchecked("both", &["disk", "searches"]), unchecked("one", &["searches"]), unchecked("none", &[])];
+    let text = table(&standings);
+    for line in ["| both  | clean ¹ ² |", "| one   | clean ²   |", "| none  | clean     |"] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(text.contains("¹ Not checked: disk.  \n² Not checked: searches."), "{text}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("league.html");
+    report::write_league(&standings, &page).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("clean ¹ ²") && page.matches("Not checked: searches").count() == 1);
+}
+
+#[test]
 fn the_middle_bout_counts_and_a_bout_that_never_was_is_the_worst() {
     let people = |standing: &Standing| standing.run.as_ref().and_then(|run| run.people()).map(|people| people.stored);
     let bouts = |stored: &[u64]| stored.iter().map(|stored| fought("a", *stored, 1.0)).collect();

@@ -1,9 +1,10 @@
 //! A bout of an entry of the contest: its Compose file as it is, in Docker, seen through its API and its containers alone.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use ureq::Agent;
 
 use super::{FightArgs, files};
@@ -57,13 +58,13 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
     eprintln!("arena: starting {} (docker)", entry.name);
     let url = format!("http://127.0.0.1:{port}");
     let server = Server::usual(&url.parse().map_err(anyhow::Error::msg)?, arguments.vocabulary())?;
-    let stage = Stage { entry, arguments, before: entry.look_before()?, server, files };
+    let mut stage = Stage { entry, arguments, before: entry.look_before()?, server, files, past_proxies: None };
     entry.up(&results.join("compose.log"))?;
     let is_ready = stage.wait()?;
     let _ports = SoonFree::until_dropped();
-    ports::widen_proxies(port);
+    stage.past_proxies = stage.way_past_proxies()?;
     let settings = gatling::Settings {
-        base_url: url,
+        base_url: stage.past_proxies.map_or(url, |address| format!("http://{address}")),
         vocabulary: arguments.vocabulary().name().to_owned(),
         payloads: stage.files.payloads.clone(),
         search_terms: stage.files.terms.clone(),
@@ -74,7 +75,7 @@ pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> any
     };
     // Whoever cannot be counted has nobody yet that is known of.
     let counts = is_ready && !arguments.no_count;
-    let people_before = counts.then(|| probe::count(&stage.server)).transpose()?.unwrap_or_default();
+    let people_before = if counts { stage.count()? } else { 0 };
     stage.fight(id, people_before, || gatling::run(&simulation, &settings, &interrupted))
 }
 
@@ -85,6 +86,7 @@ struct Stage<'a> {
     before: Before,
     server: Server,
     files: Files,
+    past_proxies: Option<SocketAddrV4>,
 }
 
 impl Stage<'_> {
@@ -194,8 +196,36 @@ impl Stage<'_> {
             eprintln!("arena: {url}{path} still answers {status}; the bout begins all the same");
             return Ok(false);
         }
-        let words: String = self.entry.containers()?.iter().map(|container| self.entry.last_words(container)).collect();
-        bail!("{url} answered no HTTP within {} s (--wait){words}", wait.as_secs())
+        bail!("{url} answered no HTTP within {} s (--wait){}", wait.as_secs(), self.last_words())
+    }
+
+    fn count(&self) -> anyhow::Result<u64> {
+        probe::count(&self.server).map_err(|error| anyhow!("{error:#}{}", self.last_words()))
+    }
+
+    /// What every service wrote last.
+    fn last_words(&self) -> String {
+        let containers = self.entry.containers().unwrap_or_default();
+        containers.iter().map(|container| self.entry.last_words(container)).collect()
+    }
+
+    /// Where the load goes instead of through Docker's proxies, as in the contest, where those may not bear it.
+    fn way_past_proxies(&self) -> anyhow::Result<Option<SocketAddrV4>> {
+        let port = self.arguments.which.port();
+        if ports::widen_proxies(port) {
+            return Ok(None);
+        }
+        let gateways = self.entry.containers()?.into_iter().flat_map(|container| container.gateways).collect();
+        // Any other simulation may bring a URL of its own.
+        let chooses = gatling::is_ours(self.arguments.simulation.as_deref());
+        let past = chooses.then(|| ports::past_proxies(&gateways, port)).flatten();
+        match past {
+            Some(address) => eprintln!(
+                "arena: Docker's proxy may not open as many files as a bout can take; the load goes past it, to {address}"
+            ),
+            None => eprintln!("arena: Docker's proxy may run out of open files in mid-bout, and refuse everybody then"),
+        }
+        Ok(past)
     }
 
     /// Which services did not survive the load, each with its last words.
@@ -227,6 +257,7 @@ impl Stage<'_> {
         let mut more = BTreeMap::from([("simulation".to_owned(), simulation.to_owned())]);
         more.insert("entry".into(), self.entry.name.clone());
         more.extend([arguments.feed_setting()]);
+        more.extend(self.past_proxies.map(|_| ("way".to_owned(), "past Docker's proxy".to_owned())));
         Settings {
             engine: "docker".to_owned(),
             vocabulary: arguments.vocabulary().name().to_owned(),

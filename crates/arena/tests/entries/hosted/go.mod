@@ -1,0 +1,3 @@
+module hosted
+
+go 1.24
