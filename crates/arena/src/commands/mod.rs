@@ -7,6 +7,7 @@ pub mod bench;
 mod census;
 pub mod check;
 mod database;
+pub mod doctor;
 pub mod experiment;
 pub mod fight;
 pub mod fill;

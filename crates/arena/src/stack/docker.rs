@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::{self, Lab};
 use super::{DATABASE_PORT, Engine, Running};
@@ -132,9 +133,10 @@ impl Docker {
             database_folder: None,
             limits,
             without_limits: false,
+            unlimited_because: None,
             overlays: self.overlays.clone(),
             observe,
-            cgroup: super::cgroup_limits::Hierarchy::detect().version(),
+            cgroup: Hierarchy::mounted(),
         }))
     }
 

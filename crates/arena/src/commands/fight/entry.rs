@@ -145,7 +145,7 @@ impl Stage<'_> {
             settings: self.settings(&results.simulation),
             budget: limits,
             versions,
-            machine: machine::describe(Hierarchy::detect().version()),
+            machine: machine::describe(Hierarchy::mounted()),
             judged,
             requests: results.requests,
             services,

@@ -34,6 +34,7 @@ impl Native {
         let _lock = self.lock()?;
         let account = Account::choose()?;
         let mut settings = self.settings().context("the lab needs the stack's database, and the stack does not run")?;
+        self.enter_limits(&settings)?;
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
         let found = members::find(&self.data).main;
         let missing: Vec<&str> = lab::PARTS.into_iter().filter(|part| !found.contains_key(*part)).collect();
