@@ -76,7 +76,8 @@ pub fn leave(group: &Path) {
         wait_until(JOIN_PATIENCE, || move_all(&anteroom, group).is_ok() && fs::remove_dir(&anteroom).is_ok());
     }
     if unit_of(group).is_some() {
-        let occupied = || fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
+        let occupied =
+            || fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
         wait_until(JOIN_PATIENCE, || !group.exists() || occupied());
     }
 }
@@ -126,7 +127,9 @@ fn scope(root: &Path, stack: &str) -> Result<PathBuf, String> {
         ));
     }
     if !runtime_folder().join("bus").exists() {
-        return Err("your systemd has no bus to be reached by; install the package `dbus-user-session`, and log in anew".into());
+        return Err(
+            "your systemd has no bus to be reached by; install the package `dbus-user-session`, and log in anew".into(),
+        );
     }
     Ok(manager.join("app.slice").join(format!("{stack}.scope")))
 }

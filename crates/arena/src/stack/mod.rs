@@ -14,8 +14,8 @@ pub mod native;
 pub mod packages;
 pub mod ports;
 pub mod prerequisites;
-pub mod requirements;
 pub mod process;
+pub mod requirements;
 pub mod which;
 
 use std::path::PathBuf;

@@ -57,7 +57,11 @@ pub struct There {
 impl fmt::Display for There {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, version } = self;
-        if version.is_empty() { write!(out, "{}", path.display()) } else { write!(out, "{version}, {}", path.display()) }
+        if version.is_empty() {
+            write!(out, "{}", path.display())
+        } else {
+            write!(out, "{version}, {}", path.display())
+        }
     }
 }
 
@@ -81,9 +85,13 @@ impl Tool {
     /// What package managers call it; none where Debian has none.
     pub fn names(self) -> Option<Names> {
         let [apt, dnf, pacman, zypper, brew] = match self {
-            Self::Postgres => {
-                ["postgresql", "postgresql-server", "postgresql", "postgresql-server postgresql-contrib", "postgresql@17"]
-            }
+            Self::Postgres => [
+                "postgresql",
+                "postgresql-server",
+                "postgresql",
+                "postgresql-server postgresql-contrib",
+                "postgresql@17",
+            ],
             Self::Nginx => ["nginx"; 5],
             Self::Jdk => {
                 ["default-jdk-headless", "java-latest-openjdk-devel", "jdk-openjdk", "java-21-openjdk-devel", "openjdk"]
