@@ -71,9 +71,8 @@ fn summary(missing: usize, all: usize, tools: &[Tool]) -> String {
         return "All that a bout needs is there.".into();
     }
     let names: Vec<_> = tools.iter().filter(|tool| !tool.is_there()).filter_map(|tool| tool.names()).collect();
-    let programs =
-        if names.is_empty() { String::new() } else { format!(" The programs: {}", packages::by_hand(&names)) };
-    format!("{missing} of {all} are missing.{programs}")
+    let all_at_once = if names.is_empty() { String::new() } else { format!(" {}", packages::by_hand(&names)) };
+    format!("Missing: {missing} of {all}.{all_at_once}")
 }
 
 fn document(findings: &[(&str, Finding)]) -> serde_json::Value {

@@ -12,6 +12,7 @@ pub mod experiment;
 pub mod fight;
 pub mod fill;
 mod flushes;
+mod guest;
 pub mod league;
 pub mod payloads;
 pub mod stack;

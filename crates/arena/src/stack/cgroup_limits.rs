@@ -1,13 +1,14 @@
 //! Control groups of our own: one for each service, with its limits. Version 1 and 2.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use super::delegation;
+use super::entrance::Entrance;
 use crate::record::run::Limit;
 
 /// Where the kernel shows its control groups.
@@ -147,7 +148,7 @@ impl Hierarchy {
             let path = tree.join(&name).join("cgroup.procs");
             OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())
         };
-        Ok(Entrance(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
+        Ok(Entrance::of(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
     }
 
     fn settings(&self, name: &str, limit: &Limit) -> Vec<(PathBuf, String)> {
@@ -206,21 +207,6 @@ impl Hierarchy {
             delegation::leave(group);
         }
         Ok(())
-    }
-}
-
-/// The open `cgroup.procs` of one group: whoever writes there joins it.
-pub struct Entrance(Vec<File>);
-
-impl Entrance {
-    /// Puts the calling process into the group. Only makes system calls, so that a child may call it before it runs
-    /// its program.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses.
-    pub fn join(&self) -> io::Result<()> {
-        self.0.iter().try_for_each(|mut procs| procs.write_all(b"0"))
     }
 }
 

@@ -74,15 +74,15 @@ impl Manager {
     }
 }
 
-/// How a person gets these programs here; where it is not known by what, the names of all.
+/// How a person gets these programs: the command, or where no package manager is known here, what each calls them.
 pub fn by_hand(programs: &[Names]) -> String {
-    let of = |manager: Manager| {
-        let packages: Vec<&str> = programs.iter().map(|names| manager.name(names)).collect();
-        manager.command(&packages)
-    };
+    let packages = |manager: Manager| -> Vec<&str> { programs.iter().map(|names| manager.name(names)).collect() };
     match Manager::here() {
-        Some(manager) => of(manager),
-        None => Manager::ALL.map(of).join(", or "),
+        Some(manager) => manager.command(&packages(manager)),
+        None => {
+            let names = Manager::ALL.map(|manager| format!("{} ({})", packages(manager).join(" "), manager.program()));
+            format!("install {}", names.join(", "))
+        }
     }
 }
 

