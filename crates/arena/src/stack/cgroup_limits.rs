@@ -50,7 +50,10 @@ impl Hierarchy {
             .collect();
         let has = |wanted| controllers.iter().any(|(name, _)| *name == wanted);
         if !has("cpu") || !has("memory") {
-            return Self::Absent("no cpu and memory controllers are mounted".into());
+            return Self::Absent(
+                "no cpu and memory controllers are mounted; boot with control groups of version 2, or use --engine docker"
+                    .into(),
+            );
         }
         match probe(&root.join("cpu")) {
             Ok(()) => Self::V1(controllers),

@@ -69,16 +69,18 @@ impl Guest {
 
     fn make(&self, codename: &str) -> anyhow::Result<()> {
         fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
-        let root = tempfile::tempdir_in(&self.folder).context("a folder for the guest's files")?;
+        let scratch = tempfile::tempdir_in(&self.folder).context("a folder for the guest's files")?;
+        // The folder itself is root's alone, and a guest's top is everybody's.
+        let root = scratch.path().join("root");
         let include = format!("--include={PACKAGES}");
-        run(Command::new("debootstrap").args(["--variant=minbase", &include, codename]).arg(root.path()))?;
-        furnish(root.path())?;
+        run(Command::new("debootstrap").args(["--variant=minbase", &include, codename]).arg(&root))?;
+        furnish(&root)?;
         for file in ["vmlinuz", "initrd.img"] {
-            fs::copy(root.path().join(file), self.folder.join(file)).with_context(|| format!("the guest's {file}"))?;
+            fs::copy(root.join(file), self.folder.join(file)).with_context(|| format!("the guest's {file}"))?;
         }
         // Under another name until it is whole.
         let new = self.folder.join("disk.new");
-        run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(root.path()).arg(&new).arg("4G"))?;
+        run(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4", "-d"]).arg(&root).arg(&new).arg("4G"))?;
         fs::rename(&new, self.image()).context("the guest's disk")
     }
 

@@ -83,7 +83,9 @@ impl Running {
     pub fn budget_fault(&self, budget: &Budget) -> Option<(Outcome, String)> {
         match &self.unlimited_because {
             _ if self.without_limits => None,
-            Some(reason) => Some((Outcome::NoBudget, format!("no limits hold the services: {reason}"))),
+            Some(reason) => {
+                Some((Outcome::NoBudget, format!("no limits hold the services: {reason}, or ask for --no-limits")))
+            }
             None => budget.fault(&self.limits),
         }
     }
