@@ -134,6 +134,10 @@ impl Hierarchy {
     /// If the kernel refuses.
     pub fn create(&self, parent: &str, limit: &Limit) -> anyhow::Result<Entrance> {
         let name = format!("{parent}/{}", limit.service);
+        // It may have been given back with the last group that was below it.
+        if let Some(group) = self.handed_over() {
+            delegation::enter(Path::new(ROOT), group)?;
+        }
         for tree in self.trees() {
             let group = tree.join(&name);
             fs::create_dir_all(&group).with_context(|| group.display().to_string())?;

@@ -49,10 +49,7 @@ pub fn enter(root: &Path, group: &Path) -> anyhow::Result<()> {
     if let Some(unit) = unit_of(group) {
         join(root, group, unit)?;
     }
-    let anteroom = group.join(ANTEROOM);
-    if !anteroom.is_dir() {
-        fs::create_dir(&anteroom).with_context(|| anteroom.display().to_string())?;
-    }
+    let anteroom = make_anteroom(group)?;
     let control = group.join("cgroup.subtree_control");
     // Somebody who is there may have had a child meanwhile.
     let handed_down = wait_until(JOIN_PATIENCE, || {
@@ -79,6 +76,16 @@ pub fn leave(group: &Path) {
         let occupied =
             || fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"));
         wait_until(JOIN_PATIENCE, || !group.exists() || occupied());
+    }
+}
+
+fn make_anteroom(group: &Path) -> anyhow::Result<PathBuf> {
+    let anteroom = group.join(ANTEROOM);
+    match fs::create_dir(&anteroom) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).context(anteroom.display().to_string())
+        }
+        _ => Ok(anteroom),
     }
 }
 
@@ -146,7 +153,7 @@ fn join(root: &Path, group: &Path, unit: &str) -> anyhow::Result<()> {
     // One that has just lost its last process is on its way out.
     let joined = wait_until(JOIN_PATIENCE, || {
         if !stands_there() {
-            refusal = if group.is_dir() { attach(unit) } else { start(unit) }.err();
+            refusal = if group.is_dir() { attach(group, unit) } else { start(unit) }.err();
         }
         refusal.is_none() && wait_until(Duration::from_secs(2), stands_there)
     });
@@ -165,7 +172,8 @@ fn start(unit: &str) -> anyhow::Result<()> {
     ask_systemd(&words.concat())
 }
 
-fn attach(unit: &str) -> anyhow::Result<()> {
+fn attach(group: &Path, unit: &str) -> anyhow::Result<()> {
+    make_anteroom(group)?;
     let pid = std::process::id().to_string();
     ask_systemd(&["AttachProcessesToUnit", "ssau", unit, &format!("/{ANTEROOM}"), "1", &pid])
 }

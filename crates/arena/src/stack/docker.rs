@@ -8,6 +8,7 @@ use anyhow::{Context, bail, ensure};
 use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::{self, Lab};
+use super::ports::port_is_free;
 use super::{DATABASE_PORT, Running};
 use crate::observe::Target;
 use crate::observe::engine::Engine;
@@ -57,6 +58,20 @@ impl Docker {
         }
         command.env("PELEJA_PORT", self.port.to_string()).env("PELEJA_DATABASE_PORT", self.database_port.to_string());
         command
+    }
+
+    /// Whether the port that nginx is to be published at is to be had.
+    ///
+    /// # Errors
+    ///
+    /// If somebody else has it, or Docker does not answer.
+    pub fn look_at_port(&self) -> anyhow::Result<String> {
+        let port = self.port;
+        if self.containers()?.iter().any(|(service, _)| service == "nginx") {
+            return Ok("the stack has them already".into());
+        }
+        ensure!(port_is_free(port), "something else listens on port {port}; end it, or choose another with --port");
+        Ok(format!("{port} is free"))
     }
 
     /// Whether the engine can hold containers to limits.

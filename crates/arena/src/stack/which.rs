@@ -84,7 +84,7 @@ impl Which {
                 let limits = if limits { self.limits(workspace)? } else { Vec::new() };
                 if native.runs_in_part() { Ok(()) } else { requirements::ensure(native.data(), &limits) }
             }
-            Engine::Docker => Ok(()),
+            Engine::Docker => self.docker(workspace).look_at_port().map(drop),
         }
     }
 
@@ -108,7 +108,10 @@ impl Which {
             Engine::Native => {
                 self.native().and_then(look).unwrap_or_else(|error| vec![("stack", Err(format!("{error:#}")))])
             }
-            Engine::Docker => vec![("limits", told(self.docker(workspace).look_at_limits()))],
+            Engine::Docker => {
+                let docker = self.docker(workspace);
+                vec![("ports", told(docker.look_at_port())), ("limits", told(docker.look_at_limits()))]
+            }
         }
     }
 

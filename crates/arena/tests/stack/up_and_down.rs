@@ -282,7 +282,7 @@ fn a_run_over_people_knows_whom_the_server_must_refuse() {
 #[test]
 fn a_port_that_is_taken_is_told_before_anything_starts() {
     let which = Which::new();
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.port)).unwrap();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.port)).unwrap();
     let output = which.arena(&["up"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--port"), "{output:?}");
@@ -466,7 +466,7 @@ const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../gatling/resource
 #[test]
 fn a_port_of_the_lab_that_is_taken_leaves_the_stack_up_and_no_part_of_the_lab() {
     let which = Which::new();
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.lab_port("resource"))).unwrap();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.lab_port("resource"))).unwrap();
     let output = which.arena(&["up", "--lab"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--resource-port"), "{output:?}");

@@ -7,11 +7,11 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use super::Native;
-use super::port::port_is_free;
 use super::settings::{LabSettings, Settings};
 use crate::stack::compose::Compose;
 use crate::stack::lab::{self, Lab};
 use crate::stack::members;
+use crate::stack::ports::port_is_free;
 use crate::stack::process::Account;
 use crate::workspace::Workspace;
 

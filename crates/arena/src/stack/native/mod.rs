@@ -17,6 +17,7 @@ use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::PARTS;
 use super::members;
+use super::ports::port_is_free;
 use super::process::{self, Account};
 use super::requirements::Finding;
 use super::{Engine, Running};
@@ -26,7 +27,7 @@ use crate::record::run::Limit;
 use crate::workspace::Workspace;
 pub use folder::data_folder;
 use folder::{MARK, resolve};
-use port::{choose_database_port, port_is_free};
+use port::choose_database_port;
 use services::is_healthy;
 use settings::Settings;
 
