@@ -16,7 +16,8 @@ use nix::unistd::Uid;
 use super::prerequisites::{self, Install, Tool};
 
 /// Debian's packages in it, beside its smallest set.
-const PACKAGES: &str = "systemd-sysv,dbus-user-session,libpam-systemd,linux-image-cloud-amd64,postgresql,nginx,procps";
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,linux-image-cloud-amd64,postgresql,nginx,procps";
 
 /// What starts the work: an archive on the second disk, unpacked at the top, holds `/opt/peleja/run`.
 const UNIT: &str = "[Unit]
