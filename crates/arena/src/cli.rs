@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::analyze;
 use crate::commands::bench;
 use crate::commands::check;
+use crate::commands::doctor;
 use crate::commands::experiment;
 use crate::commands::fight;
 use crate::commands::fill;
@@ -35,6 +36,7 @@ enum Command {
     Fight(Box<fight::FightArgs>),
     /// Have several entries of the contest fight in turns, and rank them
     League(Box<league::LeagueArgs>),
+    Doctor(doctor::DoctorArgs),
     /// Check formatting and lints, and run every test
     Test(check::Args),
     /// Start the stack: PostgreSQL, two instances, nginx, each held to its limits
@@ -88,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Fill(arguments) => fill::run(&arguments),
         Command::Fight(arguments) => fight::run(&arguments),
         Command::League(arguments) => league::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Test(arguments) => check::run(&arguments),
         Command::Up(arguments) => stack::up(&arguments),
         Command::Down(arguments) => stack::down(&arguments),

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use super::guest;
 use crate::exit::Exit;
 use crate::stack::prerequisites::{self, Install, Tool};
 use crate::workspace::Workspace;
@@ -14,6 +15,10 @@ pub struct Args {
     /// Leave out the short bout at the end.
     #[arg(long)]
     no_bout: bool,
+    /// Instead of all that, run the essentials as root and as an ordinary user of a Debian with systemd, which is made from
+    /// Debian's packages and emulated: only as root, on Debian.
+    #[arg(long, conflicts_with = "no_bout")]
+    guest: bool,
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
@@ -27,6 +32,9 @@ pub struct Args {
 pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let install = Install::unless(arguments.no_install);
+    if arguments.guest {
+        return Ok(if guest::test(&workspace, install)? { Exit::Good } else { Exit::Failed });
+    }
     let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab];
     prerequisites::ensure(&tools, install)?;
     prerequisites::ensure_components(install)?;

@@ -75,6 +75,11 @@ impl Groups {
         }
     }
 
+    /// Whether the group, or one above it, is named after something.
+    pub fn bears(&self, name: &str) -> bool {
+        self.directory().to_string_lossy().contains(name)
+    }
+
     /// The directory whose existence is the group's.
     fn directory(&self) -> &Path {
         match self {

@@ -5,6 +5,7 @@
 
 mod account;
 mod cgroup_usage;
+pub mod engine;
 mod process_table;
 mod process_usage;
 mod roots;
@@ -132,7 +133,8 @@ fn sample(roots: &Roots, mut observed: Vec<Observed>, start: Instant, stopped: &
         let wait = due.saturating_duration_since(Instant::now());
         let running = stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
         let thorough = !running || sample.is_multiple_of(THOROUGH);
-        for Observed { source, account } in &mut observed {
+        for Observed { source, account } in observed.iter_mut().filter(|service| thorough || service.source.is_quick())
+        {
             match source.read(roots, thorough) {
                 Some(reading) => account.add(start.elapsed(), reading),
                 None => account.miss(),

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::account::Reading;
 use super::cgroup_usage::{self, Group, Groups};
+use super::engine::Engine;
 use super::process_usage::Tree;
 use super::roots::Roots;
 use crate::record::run::Limit;
@@ -44,7 +45,14 @@ impl Target {
         match self {
             Self::Cgroup(name) => Ok(Source::Group(Box::new(Group::new(Groups::named(roots, name)?)))),
             Self::Process(pid) => Ok(Source::Tree(Box::new(Tree::new(roots, *pid)?))),
-            Self::Container(name) => container(roots, name, main_process(name)?),
+            Self::Container(name) => {
+                let inspected = Inspected::of(name)?;
+                container(roots, name, &inspected, || {
+                    let engine = Engine::connect()?;
+                    engine.read(name).context("the engine tells no figures")?;
+                    Ok(engine)
+                })
+            }
             Self::Named(name) => named(roots, name),
         }
     }
@@ -80,20 +88,28 @@ pub(super) enum Source {
     /// A container's group may have another name once the engine has started it anew.
     Container(String, Box<Group>),
     Tree(Box<Tree>),
+    /// A container whose group this machine does not show.
+    Engine(String, Box<Engine>),
 }
 
 impl Source {
+    /// Whether it takes so little that it may be read ten times a second.
+    pub fn is_quick(&self) -> bool {
+        !matches!(self, Self::Engine(..))
+    }
+
     /// What the kernel says now; `None` while the target is gone. Only a `thorough` reading finds what takes more than a
     /// few files: the processes of a group, who has joined a tree, and where a container is that was not there.
     pub fn read(&mut self, roots: &Roots, thorough: bool) -> Option<Reading> {
         match self {
             Self::Group(group) => group.read(roots, thorough),
             Self::Container(name, group) => group.read(roots, thorough).or_else(|| {
-                let pid = thorough.then(|| main_process(name).ok()).flatten()?;
-                group.move_to(cgroup_usage::of_process(roots, pid).ok()??);
+                let container = thorough.then(|| Inspected::of(name).ok()).flatten()?;
+                group.move_to(container.groups(roots)?);
                 group.read(roots, thorough)
             }),
             Self::Tree(tree) => tree.read(roots, thorough),
+            Self::Engine(name, engine) => engine.read(name),
         }
     }
 
@@ -102,6 +118,7 @@ impl Source {
         let (cpus, memory_bytes) = match self {
             Self::Group(group) | Self::Container(_, group) => group.limits(),
             Self::Tree(_) => (None, None),
+            Self::Engine(name, engine) => engine.limits(name),
         };
         Limit { service: service.to_owned(), cpus, memory_bytes }
     }
@@ -113,25 +130,57 @@ fn named(roots: &Roots, name: &str) -> anyhow::Result<Source> {
     group.or_else(|_| container()).with_context(|| format!("no control group /{name}, and no container either"))
 }
 
-/// A container is its control group, or its processes where the engine made no group that this machine shows.
-pub(super) fn container(roots: &Roots, name: &str, pid: u32) -> anyhow::Result<Source> {
-    match cgroup_usage::of_process(roots, pid)? {
-        Some(groups) => Ok(Source::Container(name.to_owned(), Box::new(Group::new(groups)))),
-        None => Ok(Source::Tree(Box::new(Tree::new(roots, pid)?))),
+/// A container is its control group; where this machine does not show that, what the engine tells of it; or its processes,
+/// where the engine made no group.
+pub(super) fn container(
+    roots: &Roots,
+    name: &str,
+    inspected: &Inspected,
+    engine: impl FnOnce() -> anyhow::Result<Engine>,
+) -> anyhow::Result<Source> {
+    if let Some(groups) = inspected.groups(roots) {
+        return Ok(Source::Container(name.to_owned(), Box::new(Group::new(groups))));
+    }
+    match engine() {
+        Ok(engine) => Ok(Source::Engine(name.to_owned(), Box::new(engine))),
+        // Whoever else has that number here is in a group of his own.
+        Err(error) => match cgroup_usage::of_process(roots, inspected.pid) {
+            Ok(None) => Ok(Source::Tree(Box::new(Tree::new(roots, inspected.pid)?))),
+            _ => Err(error),
+        },
     }
 }
 
-fn main_process(container: &str) -> anyhow::Result<u32> {
-    let output = Command::new("docker")
-        .args(["inspect", "--type", "container", "--format", "{{.State.Pid}}", container])
-        .output()
-        .context("cannot run docker")?;
-    if !output.status.success() {
-        bail!("docker inspect: {}", String::from_utf8_lossy(&output.stderr).trim());
+/// What Docker says of a container that runs.
+#[derive(Debug)]
+pub(super) struct Inspected {
+    /// The whole id, which is part of its control group's name.
+    pub id: String,
+    /// Its main process, by the number that it has where the engine runs.
+    pub pid: u32,
+}
+
+impl Inspected {
+    fn of(container: &str) -> anyhow::Result<Self> {
+        let output = Command::new("docker")
+            .args(["inspect", "--type", "container", "--format", "{{.Id}} {{.State.Pid}}", container])
+            .output()
+            .context("cannot run docker")?;
+        if !output.status.success() {
+            bail!("docker inspect: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        let pid = said.trim().split_once(' ').and_then(|(id, pid)| Some((id, pid.parse().ok()?)));
+        match pid {
+            Some((_, 0)) | None => bail!("container {container} is not running"),
+            Some((id, pid)) => Ok(Self { id: id.to_owned(), pid }),
+        }
     }
-    match String::from_utf8_lossy(&output.stdout).trim().parse() {
-        Ok(0) | Err(_) => bail!("container {container} is not running"),
-        Ok(pid) => Ok(pid),
+
+    /// Its control groups, if they are this machine's: elsewhere the same number is another process's.
+    pub(super) fn groups(&self, roots: &Roots) -> Option<Groups> {
+        let groups = cgroup_usage::of_process(roots, self.pid).ok()??;
+        groups.bears(&self.id).then_some(groups)
     }
 }
 

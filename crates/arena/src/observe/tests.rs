@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use anyhow::bail;
+
 use super::account::Reading;
+use super::target::Inspected;
 use super::*;
 
 /// A directory that vanishes with the test.
@@ -186,8 +189,18 @@ fn a_container_without_a_group_of_its_own_is_its_processes() {
     assert_eq!(container_reading(&scratch).unwrap().cpu, Duration::from_secs(1));
 }
 
+#[test]
+fn another_machine_s_container_is_not_a_process_here_that_has_its_number() {
+    let scratch = Scratch::new("container-elsewhere");
+    v2(&scratch, "user.slice");
+    scratch.write("proc/42/cgroup", "0::/user.slice\n");
+    assert_eq!(container_reading(&scratch), None);
+}
+
 fn container_reading(scratch: &Scratch) -> Option<Reading> {
-    target::container(&scratch.roots(), "box", 42).unwrap().read(&scratch.roots(), true)
+    let inspected = Inspected { id: "0123456789abcdef".into(), pid: 42 };
+    let source = target::container(&scratch.roots(), "box", &inspected, || bail!("no engine"));
+    source.ok()?.read(&scratch.roots(), true)
 }
 
 /// Writes the files of a process that used `ticks` of CPU time and whose name tries to confuse.

@@ -1,13 +1,18 @@
 //! Control groups of our own: one for each service, with its limits. Version 1 and 2.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::delegation;
+use super::entrance::Entrance;
 use crate::record::run::Limit;
+
+/// Where the kernel shows its control groups.
+const ROOT: &str = "/sys/fs/cgroup";
 
 /// The kernel's default, and what Docker sets: a service with half a CPU may use 50 ms of each.
 const PERIOD_US: u64 = 100_000;
@@ -17,21 +22,26 @@ const PERIOD_US: u64 = 100_000;
 pub enum Hierarchy {
     /// One tree of groups for each controller that the arena uses, by the controller's name.
     V1(Vec<(&'static str, PathBuf)>),
-    /// One tree.
+    /// One tree, and the group in it below which ours can be made.
     V2(PathBuf),
     /// None that may be written; the reason.
     Absent(String),
 }
 
 impl Hierarchy {
-    /// Looks for a hierarchy in which groups can be made.
-    pub fn detect() -> Self {
-        Self::detect_at(Path::new("/sys/fs/cgroup"))
+    /// Looks for a hierarchy in which groups can be made for the stack of that name.
+    pub fn detect(stack: &str) -> Self {
+        Self::detect_at(Path::new(ROOT), stack)
     }
 
-    fn detect_at(root: &Path) -> Self {
+    /// That of a stack that has its groups below `group`, if that is still there.
+    pub fn below(group: &Path) -> Option<Self> {
+        group.is_dir().then(|| Self::V2(group.to_owned()))
+    }
+
+    fn detect_at(root: &Path, stack: &str) -> Self {
         if root.join("cgroup.controllers").is_file() {
-            return Self::detect_v2(root);
+            return Self::detect_v2(root, stack);
         }
         let controllers: Vec<_> = ["cpu", "cpuacct", "memory", "blkio"]
             .into_iter()
@@ -40,15 +50,21 @@ impl Hierarchy {
             .collect();
         let has = |wanted| controllers.iter().any(|(name, _)| *name == wanted);
         if !has("cpu") || !has("memory") {
-            return Self::Absent("no cpu and memory controllers are mounted".into());
+            return Self::Absent(
+                "no cpu and memory controllers are mounted; boot with control groups of version 2, or use --engine docker"
+                    .into(),
+            );
         }
         match probe(&root.join("cpu")) {
             Ok(()) => Self::V1(controllers),
-            Err(error) => Self::Absent(error.to_string()),
+            Err(error) => Self::Absent(format!("{error}; run it as root, or boot with control groups of version 2")),
         }
     }
 
-    fn detect_v2(root: &Path) -> Self {
+    fn detect_v2(root: &Path, stack: &str) -> Self {
+        if probe(root).is_err() {
+            return delegation::find(root, stack).map_or_else(Self::Absent, Self::V2);
+        }
         // Groups at the top need their parent to hand controllers down; systemd has mostly done so already.
         let enabled = |name: &str| {
             let path = root.join("cgroup.subtree_control");
@@ -58,12 +74,40 @@ impl Hierarchy {
         // Without io only the disk writes go unmeasured.
         enabled("io");
         if !enabled("cpu") || !enabled("memory") {
-            return Self::Absent("the cpu and memory controllers cannot be enabled for new groups".into());
+            return Self::Absent(
+                "the cpu and memory controllers cannot be enabled for new groups; a container needs a group of its own \
+                 without processes, or run it outside of one"
+                    .into(),
+            );
         }
-        match probe(root) {
-            Ok(()) => Self::V2(root.to_owned()),
-            Err(error) => Self::Absent(error.to_string()),
+        Self::V2(root.to_owned())
+    }
+
+    /// The same once this process stands where its children may go into groups; [`Hierarchy::Absent`] where that is refused.
+    pub fn entered(self) -> Self {
+        match self.handed_over().map(|group| delegation::enter(Path::new(ROOT), group)) {
+            Some(Err(error)) => Self::Absent(format!("{error:#}")),
+            _ => self,
         }
+    }
+
+    /// The group that was handed to us, where ours are not made at the top.
+    pub fn handed_over(&self) -> Option<&Path> {
+        match self {
+            Self::V2(group) if group != Path::new(ROOT) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// A group's name from the top, as `/proc/PID/cgroup` writes it.
+    pub fn name(&self, group: &str) -> String {
+        let below = self.handed_over().and_then(|parent| parent.strip_prefix(ROOT).ok());
+        below.map_or_else(|| group.to_owned(), |parent| format!("{}/{group}", parent.display()))
+    }
+
+    /// Which version this machine's container engines use: `v1` or `v2`.
+    pub fn mounted() -> &'static str {
+        if Path::new(ROOT).join("cgroup.controllers").is_file() { "v2" } else { "v1" }
     }
 
     /// `v1`, `v2` or `none`.
@@ -90,6 +134,10 @@ impl Hierarchy {
     /// If the kernel refuses.
     pub fn create(&self, parent: &str, limit: &Limit) -> anyhow::Result<Entrance> {
         let name = format!("{parent}/{}", limit.service);
+        // It may have been given back with the last group that was below it.
+        if let Some(group) = self.handed_over() {
+            delegation::enter(Path::new(ROOT), group)?;
+        }
         for tree in self.trees() {
             let group = tree.join(&name);
             fs::create_dir_all(&group).with_context(|| group.display().to_string())?;
@@ -107,7 +155,7 @@ impl Hierarchy {
             let path = tree.join(&name).join("cgroup.procs");
             OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())
         };
-        Ok(Entrance(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
+        Ok(Entrance::of(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
     }
 
     fn settings(&self, name: &str, limit: &Limit) -> Vec<(PathBuf, String)> {
@@ -151,7 +199,7 @@ impl Hierarchy {
         pids
     }
 
-    /// Removes `parent` and all groups below it; they must hold no process any more.
+    /// Removes `parent` and all groups below it; they must hold no process any more. What was handed over for them goes back.
     ///
     /// # Errors
     ///
@@ -162,22 +210,10 @@ impl Hierarchy {
                 remove(&group).with_context(|| format!("removing {}", group.display()))?;
             }
         }
+        if let Some(group) = self.handed_over() {
+            delegation::leave(group);
+        }
         Ok(())
-    }
-}
-
-/// The open `cgroup.procs` of one group: whoever writes there joins it.
-pub struct Entrance(Vec<File>);
-
-impl Entrance {
-    /// Puts the calling process into the group. Only makes system calls, so that a child may call it before it runs
-    /// its program.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses.
-    pub fn join(&self) -> io::Result<()> {
-        self.0.iter().try_for_each(|mut procs| procs.write_all(b"0"))
     }
 }
 
@@ -240,7 +276,7 @@ mod tests {
     #[test]
     fn a_machine_without_controllers_is_told_apart() {
         let empty = tempfile::tempdir().unwrap();
-        assert_eq!(Hierarchy::detect_at(empty.path()).version(), "none");
+        assert_eq!(Hierarchy::detect_at(empty.path(), "p").version(), "none");
     }
 
     #[test]
@@ -248,11 +284,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("cgroup.controllers"), "cpu io memory").unwrap();
         fs::write(root.path().join("cgroup.subtree_control"), "cpu io memory").unwrap();
-        assert_eq!(Hierarchy::detect_at(root.path()).version(), "v2");
+        assert_eq!(Hierarchy::detect_at(root.path(), "p").version(), "v2");
         let group = root.path().join("p/api1");
         fs::create_dir_all(&group).unwrap();
         fs::write(group.join("cgroup.procs"), "").unwrap();
-        let v2 = Hierarchy::detect_at(root.path());
+        let v2 = Hierarchy::detect_at(root.path(), "p");
         v2.create("p", &limit()).unwrap();
         assert_eq!(fs::read_to_string(group.join("cpu.max")).unwrap(), "25000 100000");
         let handed_down = fs::read_to_string(root.path().join("p/cgroup.subtree_control")).unwrap();
@@ -265,7 +301,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("cgroup.controllers"), "cpu io memory").unwrap();
         std::os::unix::fs::symlink("/dev/null", root.path().join("cgroup.subtree_control")).unwrap();
-        let hierarchy = Hierarchy::detect_at(root.path());
+        let hierarchy = Hierarchy::detect_at(root.path(), "p");
         assert!(
             matches!(&hierarchy, Hierarchy::Absent(reason) if reason.contains("cannot be enabled")),
             "{hierarchy:?}"
@@ -275,12 +311,12 @@ mod tests {
     /// Where this machine lets us, a real child really is held to its limit's group and leaves nothing behind.
     #[test]
     fn a_child_joins_and_the_group_goes_again() {
-        let hierarchy = Hierarchy::detect();
+        let parent = format!("peleja-test-{}", std::process::id());
+        let hierarchy = Hierarchy::detect(&parent).entered();
         if let Hierarchy::Absent(reason) = &hierarchy {
             eprintln!("not tried here: {reason}");
             return;
         }
-        let parent = format!("peleja-test-{}", std::process::id());
         let entrance = hierarchy.create(&parent, &limit()).unwrap();
         let mut command = std::process::Command::new("sleep");
         command.arg("10");

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
+use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::{self, Lab};
-use super::{DATABASE_PORT, Engine, Running};
+use super::ports::port_is_free;
+use super::{DATABASE_PORT, Running};
 use crate::observe::Target;
+use crate::observe::engine::Engine;
 use crate::record::run::Limit;
 use crate::workspace::Workspace;
 
@@ -57,12 +60,39 @@ impl Docker {
         command
     }
 
+    /// Whether the port that nginx is to be published at is to be had.
+    ///
+    /// # Errors
+    ///
+    /// If somebody else has it, or Docker does not answer.
+    pub fn look_at_port(&self) -> anyhow::Result<String> {
+        let port = self.port;
+        if self.containers()?.iter().any(|(service, _)| service == "nginx") {
+            return Ok("the stack has them already".into());
+        }
+        ensure!(port_is_free(port), "something else listens on port {port}; end it, or choose another with --port");
+        Ok(format!("{port} is free"))
+    }
+
+    /// Whether the engine can hold containers to limits.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot, with the way out; or if it does not answer.
+    pub fn look_at_limits(&self) -> anyhow::Result<String> {
+        match Engine::connect()?.lacks()? {
+            Some(reason) => bail!("{reason}"),
+            None => Ok("set by the engine".into()),
+        }
+    }
+
     /// Builds the images, starts the stack and waits until every service is healthy.
     ///
     /// # Errors
     ///
     /// If Docker is not there, or a service does not become healthy.
     pub fn up(&self) -> anyhow::Result<Running> {
+        ensure_limits()?;
         self.up_services(&SERVICES)?;
         self.running()?.context("the services ended again at once; see `docker compose logs`")
     }
@@ -123,7 +153,7 @@ impl Docker {
             }
         }
         Ok(Some(Running {
-            engine: Engine::Docker,
+            engine: super::Engine::Docker,
             url: format!("http://127.0.0.1:{}", self.port),
             database: format!(
                 "host=127.0.0.1 port={} user=postgres password=rinha dbname=postgres",
@@ -132,9 +162,10 @@ impl Docker {
             database_folder: None,
             limits,
             without_limits: false,
+            unlimited_because: None,
             overlays: self.overlays.clone(),
             observe,
-            cgroup: super::cgroup_limits::Hierarchy::detect().version(),
+            cgroup: Hierarchy::mounted(),
         }))
     }
 
@@ -164,5 +195,17 @@ impl Docker {
         let output = command.output().context("starting docker; is it installed?")?;
         ensure!(output.status.success(), "docker: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(running)
+    }
+}
+
+/// Fails where the engine says that it cannot set limits. Compose would say so only once all is built.
+///
+/// # Errors
+///
+/// What it cannot set, and the way out.
+pub fn ensure_limits() -> anyhow::Result<()> {
+    match Engine::connect().and_then(|engine| engine.lacks()) {
+        Ok(Some(reason)) => bail!("{reason}"),
+        _ => Ok(()),
     }
 }

@@ -57,7 +57,8 @@ fn colon_field(path: &str, name: &str) -> Option<String> {
     text.lines().filter_map(pair).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-fn memory_bytes() -> Option<u64> {
+/// Bytes of memory that the machine has, where it tells.
+pub fn memory_bytes() -> Option<u64> {
     let kibibytes: u64 = colon_field("/proc/meminfo", "MemTotal")?.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn who_is_in_the_group_belongs_to_the_stack_wherever_he_works() {
-        let hierarchy = Hierarchy::detect();
+        let data = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy::detect(&group(data.path())).entered();
         if let Hierarchy::Absent(reason) = &hierarchy {
             eprintln!("not tried here: {reason}");
             return;
         }
-        let data = tempfile::tempdir().unwrap();
         let limit = Limit { service: "db".into(), cpus: None, memory_bytes: None };
         let entrance = hierarchy.create(&group(data.path()), &limit).unwrap();
         let mut command = Command::new("sleep");

@@ -4,15 +4,20 @@ pub mod budget;
 pub mod cgroup_limits;
 pub mod cluster;
 pub mod compose;
+pub mod delegation;
 pub mod docker;
+pub mod entrance;
 pub mod entry;
+pub mod guest;
 pub mod lab;
 pub mod machine;
 pub mod members;
 pub mod native;
+pub mod packages;
 pub mod ports;
 pub mod prerequisites;
 pub mod process;
+pub mod requirements;
 pub mod which;
 
 use std::path::PathBuf;
@@ -63,6 +68,8 @@ pub struct Running {
     pub limits: Vec<Limit>,
     /// Whether the user wanted no limits.
     pub without_limits: bool,
+    /// Why limits could not be set, and what to do about it, where they could not.
+    pub unlimited_because: Option<String>,
     /// The Compose files that were laid over the repository's own.
     pub overlays: Vec<PathBuf>,
     /// Where to observe what each service costs.
@@ -74,7 +81,13 @@ pub struct Running {
 impl Running {
     /// How the services fail to keep to a budget, if they do; whoever wants no limits wants no budget.
     pub fn budget_fault(&self, budget: &Budget) -> Option<(Outcome, String)> {
-        if self.without_limits { None } else { budget.fault(&self.limits) }
+        match &self.unlimited_because {
+            _ if self.without_limits => None,
+            Some(reason) => {
+                Some((Outcome::NoBudget, format!("no limits hold the services: {reason}, or ask for --no-limits")))
+            }
+            None => budget.fault(&self.limits),
+        }
     }
 
     /// What else makes a run against this stack another one, by name.

@@ -1,4 +1,4 @@
-//! Local ports for a load that goes to containers.
+//! Ports on the loopback address: which are free, and local ones for a load that goes to containers.
 //!
 //! A port that a published one forwards to is reached from the host by way of Docker's proxy, which opens a connection to
 //! the container for each that it is given. When it closes one, Linux keeps its local port back for a minute, unless both
@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 const SETTING: &str = "/proc/sys/net/ipv4/tcp_tw_reuse";
@@ -100,9 +101,37 @@ pub fn past_proxies(gateways: &BTreeSet<Ipv4Addr>, port: u16) -> Option<SocketAd
     addresses.find(|address| TcpStream::connect_timeout(&(*address).into(), PATIENCE).is_ok())
 }
 
+/// Whether nobody has the port. Does not listen on it, or another arena that looks at the same moment would see it taken.
+pub fn port_is_free(port: u16) -> bool {
+    let take = || {
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    };
+    take().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::stack::process::wait_until;
+
+    #[test]
+    fn two_who_look_at_once_do_not_take_the_port_from_each_other() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(!port_is_free(port));
+        drop(listener);
+        // A child that another test is just starting may hold it a moment longer.
+        assert!(wait_until(Duration::from_secs(5), || port_is_free(port)));
+        let look = || (0..500).all(|_| port_is_free(port));
+        std::thread::scope(|scope| {
+            let other = scope.spawn(look);
+            assert!(look() && other.join().unwrap());
+        });
+    }
 
     #[test]
     fn the_setting_is_as_before_in_the_end() {
@@ -129,7 +158,7 @@ mod tests {
     #[test]
     fn the_way_past_is_one_that_somebody_answers_at() {
         let [nobody, somebody] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
-        let listener = std::net::TcpListener::bind((somebody, 0)).unwrap();
+        let listener = TcpListener::bind((somebody, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert_eq!(past_proxies(&[nobody].into(), port), None);
         assert_eq!(past_proxies(&[nobody, somebody].into(), port), Some(SocketAddrV4::new(somebody, port)));

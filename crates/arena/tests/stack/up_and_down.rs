@@ -154,7 +154,8 @@ fn the_budget_is_told_of_at_the_start_and_judged_in_the_end() {
     let (status, run) = bench();
     // A machine on which no limits can be set has no budget.
     let limited = run["machine"]["cgroup"] != "none";
-    let (outcome, sum) = if limited { ("over-budget", "2.45 CPUs") } else { ("no-budget", "nginx on its CPUs") };
+    let (outcome, sum) =
+        if limited { ("over-budget", "2.45 CPUs") } else { ("no-budget", "no limits hold the services") };
     assert!(told.contains(&format!("Budget    {outcome}: ")) && told.contains(sum), "{told}");
     assert_eq!((status, run["verdict"]["outcome"].as_str()), (Some(1), Some(outcome)), "{}", run["verdict"]);
     assert!(run["verdict"]["reasons"][0].as_str().unwrap().contains(sum), "{}", run["verdict"]);
@@ -165,6 +166,33 @@ fn the_budget_is_told_of_at_the_start_and_judged_in_the_end() {
     let (_, run) = bench();
     assert_eq!(run["settings"]["more"]["limits"], "none");
     assert!(!run["verdict"]["outcome"].as_str().unwrap().contains("budget"), "{}", run["verdict"]);
+}
+
+#[test]
+fn without_limits_nothing_is_clean_and_it_is_told_why() {
+    let which = Which::new();
+    // As where control groups cannot be reached.
+    let hidden = |words: &[&str]| {
+        let arena = which.command(words);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"", "sh"]);
+        command.arg(arena.get_program()).args(arena.get_args()).output().unwrap()
+    };
+    let doctor = hidden(&["doctor"]);
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    if told.is_empty() {
+        eprintln!("not tried here: {}", String::from_utf8_lossy(&doctor.stderr));
+        return;
+    }
+    let fault = told.lines().find_map(|line| line.strip_prefix("missing  limits")).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(doctor.status.code(), Some(1));
+    let up = hidden(&["up"]);
+    let told = String::from_utf8_lossy(&up.stdout).into_owned();
+    assert!(told.contains("Budget    no-budget: ") && told.contains(fault.trim()), "{up:?}");
+    let bench = which.arena(&["bench", "--empty", "--rate", "20", "--seconds", "2", "--json", "--volatile"]);
+    let run: Value = serde_json::from_slice(&bench.stdout).unwrap_or_else(|error| panic!("{error}: {bench:?}"));
+    assert_eq!((bench.status.code(), run["verdict"]["outcome"].as_str()), (Some(1), Some("no-budget")));
+    assert!(run["verdict"]["reasons"][0].as_str().unwrap().contains(fault.trim()), "{}", run["verdict"]);
 }
 
 #[test]
@@ -310,6 +338,47 @@ fn what_is_missing_is_only_listed_where_nothing_may_be_installed() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("default-jdk-headless") && error.contains("maven"), "{error}");
     assert!(error.contains("--no-install") && !which.data().exists(), "{error}");
+}
+
+#[test]
+fn what_the_machine_lacks_is_told_before_anything_starts() {
+    let which = Which::new();
+    let tools = which.folder.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    for (tool, says) in [("javac", "javac 11.0.22"), ("nginx", "nginx/1.22.1 --without-http_limit_conn_module")] {
+        std::fs::write(tools.join(tool), format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+        std::fs::set_permissions(tools.join(tool), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let doctor = which.command(&["doctor"]).env("PATH", &path).output().unwrap();
+    assert_eq!((doctor.status.code(), faults(&doctor).len()), (Some(1), 2), "{doctor:?}");
+    for fault in faults(&doctor) {
+        let fight = which.command(&["fight", "--no-install"]).env("PATH", &path).output().unwrap();
+        assert!(String::from_utf8_lossy(&fight.stderr).contains(&fault), "{fault}: {fight:?}");
+    }
+
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, which.port)).unwrap();
+    let on_one_core = |words: &[&str]| {
+        let arena = which.command(words);
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(arena.get_program()).args(arena.get_args()).output().unwrap()
+    };
+    let faults = faults(&on_one_core(&["doctor"]));
+    assert!(faults[0].contains("2 cores are needed") && faults[1].contains("something else listens"), "{faults:?}");
+    let refused = which.arena(&["up"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&faults[1]), "{refused:?}");
+    drop(taken);
+    let refused = on_one_core(&["up"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&faults[0]), "{refused:?}");
+    assert!(!which.data().exists());
+}
+
+/// What `arena doctor` says is missing.
+fn faults(doctor: &Output) -> Vec<String> {
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let faults = told.lines().filter_map(|line| line.strip_prefix("missing  "));
+    faults.map(|fault| fault[11..].trim().to_owned()).collect()
 }
 
 #[test]

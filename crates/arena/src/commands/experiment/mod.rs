@@ -95,7 +95,7 @@ impl Bench {
         let workspace = Workspace::find()?;
         eprintln!("building the lab");
         let program = workspace.build("lab", "tool")?;
-        let hierarchy = Hierarchy::detect();
+        let hierarchy = Hierarchy::detect(&format!("peleja-lab-{}", std::process::id())).entered();
         if let Hierarchy::Absent(reason) = &hierarchy {
             eprintln!("arena: the servers run without limits: {reason}");
         }

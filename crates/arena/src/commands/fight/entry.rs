@@ -23,6 +23,7 @@ use crate::observe::{Observer, Target};
 use crate::record::history;
 use crate::record::run::{Driver, Limit, People, Run, SCHEMA, Settings};
 use crate::stack::cgroup_limits::Hierarchy;
+use crate::stack::docker;
 use crate::stack::entry::{Before, Container, Entry};
 use crate::stack::machine;
 use crate::stack::ports::{self, SoonFree};
@@ -43,6 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// wrote last.
 pub fn fight(arguments: &FightArgs, workspace: &Workspace, entry: &Entry) -> anyhow::Result<Run> {
     let interrupted = exit::interruption()?;
+    docker::ensure_limits()?;
     prerequisites::ensure(&[Tool::Jdk, Tool::Maven], Install::unless(arguments.no_install))?;
     let port = arguments.which.port();
     let taken = std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).is_ok();
@@ -147,7 +149,7 @@ impl Stage<'_> {
             settings: self.settings(&results.simulation),
             budget: limits,
             versions,
-            machine: machine::describe(Hierarchy::detect().version()),
+            machine: machine::describe(Hierarchy::mounted()),
             judged,
             requests: results.requests,
             services,

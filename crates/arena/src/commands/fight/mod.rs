@@ -198,7 +198,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         "a stack runs already, and a bout wants one of its own; `cargo arena down` ends it"
     );
 
-    arguments.which.check_machine()?;
+    arguments.which.check_machine(&workspace, !arguments.no_limits)?;
     let mut tools = vec![Tool::Jdk, Tool::Maven];
     if arguments.which.engine == Engine::Native {
         tools.extend([Tool::Postgres, Tool::Nginx]);

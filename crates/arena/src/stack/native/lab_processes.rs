@@ -7,11 +7,11 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 
 use super::Native;
-use super::port::port_is_free;
 use super::settings::{LabSettings, Settings};
 use crate::stack::compose::Compose;
 use crate::stack::lab::{self, Lab};
 use crate::stack::members;
+use crate::stack::ports::port_is_free;
 use crate::stack::process::Account;
 use crate::workspace::Workspace;
 
@@ -34,6 +34,7 @@ impl Native {
         let _lock = self.lock()?;
         let account = Account::choose()?;
         let mut settings = self.settings().context("the lab needs the stack's database, and the stack does not run")?;
+        self.enter_limits(&settings)?;
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
         let found = members::find(&self.data).main;
         let missing: Vec<&str> = lab::PARTS.into_iter().filter(|part| !found.contains_key(*part)).collect();

@@ -10,14 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::Signal;
 
 use super::cgroup_limits::Hierarchy;
 use super::compose::{Compose, SERVICES};
 use super::lab::PARTS;
 use super::members;
+use super::ports::port_is_free;
 use super::process::{self, Account};
+use super::requirements::Finding;
 use super::{Engine, Running};
 use crate::exit;
 use crate::observe::Target;
@@ -25,7 +27,7 @@ use crate::record::run::Limit;
 use crate::workspace::Workspace;
 pub use folder::data_folder;
 use folder::{MARK, resolve};
-use port::{choose_database_port, port_is_free};
+use port::choose_database_port;
 use services::is_healthy;
 use settings::Settings;
 
@@ -56,7 +58,11 @@ pub struct Options {
 impl Native {
     /// The stack whose files are in `data`, whether it runs or not.
     pub fn at(data: &Path) -> Self {
-        Self { data: resolve(data), hierarchy: Hierarchy::detect() }
+        let data = resolve(data);
+        let handed_over = Settings::of(&data).and_then(|settings| settings.handed_over);
+        let known = handed_over.and_then(|group| Hierarchy::below(&group));
+        let hierarchy = known.unwrap_or_else(|| Hierarchy::detect(&members::group(&data)));
+        Self { data, hierarchy }
     }
 
     /// Where stacks are kept unless told otherwise: on a real disk, and where PostgreSQL's account can reach it.
@@ -80,7 +86,8 @@ impl Native {
         let found = members::find(&self.data);
         let limited = settings.is_limited();
         let observe = |service: &str| {
-            let group = Target::Cgroup(format!("{}/{service}", members::group(&self.data)));
+            let group = format!("{}/{service}", members::group(&self.data));
+            let group = Target::Cgroup(self.hierarchy.name(&group));
             let process = found.main.get(service).and_then(|pid| u32::try_from(*pid).ok()).map(Target::Process);
             Some((service.to_owned(), if limited { group } else { process? }))
         };
@@ -91,6 +98,7 @@ impl Native {
             database_folder: Some(self.data.join("db")),
             limits: settings.limits.clone(),
             without_limits: settings.without_limits,
+            unlimited_because: settings.unlimited_because.clone(),
             overlays: settings.overlays.clone(),
             observe: SERVICES.iter().filter_map(|service| observe(service)).collect(),
             cgroup: if limited { self.hierarchy.version() } else { "none" },
@@ -108,15 +116,20 @@ impl Native {
         fs::create_dir_all(&self.data).with_context(|| self.data.display().to_string())?;
         let _lock = self.lock()?;
         if let Some(settings) = self.settings_of_a_part() {
+            self.enter_limits(&settings)?;
             return self.start_missing(workspace, Account::choose()?, &settings);
         }
         // Now that nobody else starts or ends anything here.
         let nothing = members::find(&self.data).all.is_empty();
         ensure!(nothing, "a part of a stack runs below {}; `cargo arena down` ends it", self.data.display());
         self.check(options.port, options.database_port)?;
-        self.start_fresh(workspace, options).inspect_err(|_| {
+        let mut fresh = self.clone();
+        if options.limits {
+            fresh.hierarchy = Hierarchy::detect(&members::group(&self.data)).entered();
+        }
+        fresh.start_fresh(workspace, options).inspect_err(|_| {
             // The first error is the one to tell, and its log the one to keep.
-            let _ = self.end(false);
+            let _ = fresh.end(false);
         })
     }
 
@@ -139,14 +152,41 @@ impl Native {
         Ok(())
     }
 
+    /// Whether a part of it runs, which keeps its ports and limits.
+    pub fn runs_in_part(&self) -> bool {
+        self.settings_of_a_part().is_some()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Whether the services can be held to limits, and by what.
+    pub fn look_at_limits(&self) -> Finding {
+        match &self.hierarchy {
+            Hierarchy::Absent(reason) => Err(reason.clone()),
+            hierarchy => Ok(match hierarchy.handed_over() {
+                Some(group) => format!("control groups {}, below {}", hierarchy.version(), group.display()),
+                None => format!("control groups {}", hierarchy.version()),
+            }),
+        }
+    }
+
     fn start_fresh(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<Running> {
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &options.overlays)?;
         let account = Account::choose()?;
+        let unlimited_because = match &self.hierarchy {
+            Hierarchy::Absent(reason) if options.limits => Some(reason.clone()),
+            _ => None,
+        };
         let settings = Settings {
             port: options.port,
             database_port: choose_database_port(options.database_port, options.port)?,
             limits: self.effective_limits(compose.limits()?, options.limits),
             without_limits: !options.limits,
+            unlimited_because,
+            handed_over: self.hierarchy.handed_over().map(Path::to_owned),
             overlays: options.overlays.clone(),
             lab: None,
         };
@@ -181,6 +221,16 @@ impl Native {
         }
         self.wait_for("nginx", || is_healthy(settings.port))?;
         Ok(self.describe(settings))
+    }
+
+    /// Sees to it that what is started beside services that run can be held to limits like them.
+    fn enter_limits(&self, settings: &Settings) -> anyhow::Result<()> {
+        match self.hierarchy.clone().entered() {
+            Hierarchy::Absent(reason) if settings.is_limited() => {
+                bail!("nothing can be put under the limits of the rest: {reason}; `cargo arena down` ends the rest")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn effective_limits(&self, limits: Vec<Limit>, wanted: bool) -> Vec<Limit> {

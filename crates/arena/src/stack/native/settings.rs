@@ -1,7 +1,7 @@
 //! What was chosen at a stack's start, kept in its data directory for those who look later.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,11 @@ pub(super) struct Settings {
     pub(super) limits: Vec<Limit>,
     #[serde(default)]
     pub(super) without_limits: bool,
+    #[serde(default)]
+    pub(super) unlimited_because: Option<String>,
+    /// The group below which those of the services are, where it was handed over: another login cannot know it.
+    #[serde(default)]
+    pub(super) handed_over: Option<PathBuf>,
     pub(super) overlays: Vec<PathBuf>,
     pub(super) lab: Option<LabSettings>,
 }
@@ -31,6 +36,11 @@ pub(super) struct LabSettings {
 }
 
 impl Settings {
+    /// Those of the stack in a data directory, if it was started.
+    pub(super) fn of(data: &Path) -> Option<Self> {
+        serde_json::from_str(&fs::read_to_string(data.join("settings.json")).ok()?).ok()
+    }
+
     pub(super) fn limit(&self, service: &str) -> Option<&Limit> {
         let of_the_lab = self.lab.iter().flat_map(|lab| &lab.limits);
         self.limits.iter().chain(of_the_lab).find(|limit| limit.service == service)
@@ -43,7 +53,7 @@ impl Settings {
 
 impl Native {
     pub(super) fn settings(&self) -> Option<Settings> {
-        serde_json::from_str(&fs::read_to_string(self.data.join("settings.json")).ok()?).ok()
+        Settings::of(&self.data)
     }
 
     pub(super) fn settings_of_a_part(&self) -> Option<Settings> {
