@@ -206,6 +206,22 @@ fn every_dead_letter_is_tried_again_at_once() {
     eventually("all are stored", || stored(&cluster).len() == 120);
 }
 
+/// One job a poll and slot, which is what a worker does that waits for notifications, would take four minutes.
+#[test]
+fn a_backlog_is_drained_until_it_is_empty_with_nobody_posting() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for _ in 0..500 {
+        assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    }
+    let _worker = work(&cluster, &["--jobs", "2"]);
+    eventually("all are stored", || stored(&cluster).len() == 500);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let took = "SELECT extract(epoch FROM max(stored_at) - min(stored_at))::float8 FROM opinions";
+    let took: f64 = client.query_one(took, &[]).unwrap().get(0);
+    assert!(took < 5.0, "{took} s from the first to the last");
+}
+
 #[test]
 fn a_job_that_fails_is_tried_again_by_itself() {
     let cluster = Cluster::start(&[]).unwrap();

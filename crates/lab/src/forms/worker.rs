@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use graphile_worker::{Worker, WorkerOptions, WorkerRecoveryConfig};
+use graphile_worker::{LocalQueueConfig, Worker, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Shelf, StoreOpinion};
@@ -78,6 +78,9 @@ async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> any
     let worker = WorkerOptions::default()
         .database(queue::database(&args.database.database_url, jobs + 2)?)
         .concurrency(jobs)
+        // Without it each slot would take one job a poll where no new job is notified. No larger than the slots, so that
+        // other workers find jobs too.
+        .local_queue(LocalQueueConfig::default().with_size(jobs))
         .worker_recovery(recovery)
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
