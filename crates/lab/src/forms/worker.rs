@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::{Shelf, StoreOpinion};
 use super::queue::{self, SILENCE};
-use super::store;
+use super::store::{self, Work};
 use crate::database::{self, Database};
 use crate::server;
+use crate::switches::{REFUSE, Switches, WORK};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -27,6 +28,9 @@ pub struct WorkerArgs {
     /// Fail every opinion that contains this word: a way to see retries and dead letters
     #[arg(long, value_name = "WORD", env = "LAB_REFUSE")]
     refuse: Option<String>,
+
+    #[command(flatten)]
+    work: Work,
 }
 
 /// Works until a signal ends it; jobs under way are finished first.
@@ -36,7 +40,11 @@ pub struct WorkerArgs {
 /// When the connection pool cannot be built.
 pub async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let shutdown = server::shutdown_on_signal()?;
-    let shelf = Shelf::new(args.database.pool(store::PATIENCE)?, args.refuse.clone());
+    let refuse = args.refuse.clone().unwrap_or_default();
+    let switches = Switches::new([(&REFUSE, refuse), (&WORK, args.work.milliseconds.to_string())]);
+    let following = switches.clone().follow(args.database.database_url.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(following));
+    let shelf = Shelf::new(args.database.pool(store::PATIENCE)?, switches);
     println!("worker: storing queued opinions, {} at a time", args.jobs);
     while !shutdown.is_cancelled() {
         if let Err(error) = work(&args, &shelf, &shutdown).await {
