@@ -35,7 +35,9 @@ fn main() {
     measure("a plain thread that speaks the protocol itself", || plain.insert("one"));
 
     let insert = client.prepare(INSERT).unwrap();
-    measure("a plain thread, the blocking driver", || drop(client.execute(&insert, &[&"one"]).unwrap()));
+    measure("a plain thread, the blocking driver", || {
+        client.execute(&insert, &[&"one"]).unwrap();
+    });
 
     let manager = Manager { database: database.clone() };
     let pool = r2d2::Pool::builder().max_size(1).build(manager).unwrap();

@@ -225,6 +225,25 @@ fn a_backlog_is_drained_until_it_is_empty_with_nobody_posting() {
 }
 
 #[test]
+fn a_worker_with_nothing_to_do_rests() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let (lab, _worker) = (serve(&cluster, &[]), work(&cluster, &["--jobs", "2"]));
+    assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    eventually("it is stored", || stored(&cluster).len() == 1);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let mut transactions = || -> i64 {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'lab'";
+        client.query_one(count, &[]).unwrap().get(0)
+    };
+    // Sessions tell of what they did a little later.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let before = transactions();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let asked = transactions() - before;
+    assert!(asked < 800, "{asked} transactions in 4 s, of a worker, a server and this test");
+}
+
+#[test]
 fn a_job_that_fails_is_tried_again_by_itself() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &[]);

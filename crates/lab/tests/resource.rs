@@ -245,3 +245,26 @@ fn the_most_uses_at_once_are_those_of_the_run() {
         assert!(peak == 15.0 && failed == 5.0 || peak < 15.0 && failed < 5.0, "{run}");
     }
 }
+
+#[test]
+fn thirty_at_once_have_thirty_runs() {
+    let lab = Lab::serve(&["resource"]);
+    thread::scope(|scope| {
+        for person in 0..30 {
+            let lab = &lab;
+            scope.spawn(move || {
+                for _ in 0..person + 1 {
+                    assert_eq!(lab.get(&format!("/part1/async?run=person-{person}")).status, 200);
+                }
+            });
+        }
+    });
+    for person in 0..30 {
+        let outcomes: serde_json::Value =
+            serde_json::from_str(&lab.get(&format!("/outcomes?run=person-{person}")).body).unwrap();
+        let run = &outcomes["async"];
+        assert_eq!((run["requests"].as_u64(), run["mixed"].as_bool()), (Some(person + 1), Some(false)), "{run}");
+    }
+    let all: serde_json::Value = serde_json::from_str(&lab.get("/outcome").body).unwrap();
+    assert_eq!((all["requests"].as_u64(), all["parts"].as_u64()), (Some(465), Some(30)), "{all}");
+}

@@ -78,6 +78,10 @@ pub struct Args {
     #[command(flatten)]
     work: Work,
 
+    /// What workers were told to refuse, so that the page can say it
+    #[arg(long, value_name = "WORD", env = "LAB_REFUSE")]
+    refuse: Option<String>,
+
     /// What runs the parts of the lab, so that the page can say how a worker is ended and brought back
     #[arg(long, env = "LAB_ENGINE", value_enum, default_value_t = Engine::Hand)]
     engine: Engine,
@@ -120,7 +124,10 @@ impl Lab {
     fn new(args: &Args, shutdown: &CancellationToken) -> anyhow::Result<Self> {
         let pool = args.database.pool(PATIENCE)?;
         let queue = Arc::new(Queue::new(pool.clone(), args.max_queue, args.max_attempts));
-        let switches = Switches::new([(&WORK, args.work.milliseconds.to_string()), (&REFUSE, String::new())]);
+        let switches = Switches::new([
+            (&WORK, args.work.milliseconds.to_string()),
+            (&REFUSE, args.refuse.clone().unwrap_or_default()),
+        ]);
         let config = args.database.database_url.clone();
         let following = switches.clone().follow(config.clone());
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(following));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use graphile_worker::{LocalQueueConfig, Worker, WorkerOptions, WorkerRecoveryConfig};
+use graphile_worker::{LocalQueueConfig, RefetchDelayConfig, Worker, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Shelf, StoreOpinion};
@@ -14,6 +14,9 @@ use crate::server;
 use crate::switches::{REFUSE, Switches, WORK};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long a worker that found no job waits for word of a new one before it looks again.
+const REST: Duration = Duration::from_millis(100);
 
 /// Options of `lab worker`.
 #[derive(clap::Args, Clone, Debug)]
@@ -86,9 +89,7 @@ async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> any
     let worker = WorkerOptions::default()
         .database(queue::database(&args.database.database_url, jobs + 2)?)
         .concurrency(jobs)
-        // Without it each slot would take one job a poll where no new job is notified. No larger than the slots, so that
-        // other workers find jobs too.
-        .local_queue(LocalQueueConfig::default().with_size(jobs))
+        .local_queue(until_empty(jobs))
         .worker_recovery(recovery)
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
@@ -98,6 +99,14 @@ async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> any
         .init()
         .await?;
     Ok(worker)
+}
+
+/// Jobs are taken until there are none. Without this each slot takes one job a poll where no new job is notified.
+fn until_empty(jobs: usize) -> LocalQueueConfig {
+    // Once there are none, the library would ask again without a pause; the first notification ends this one.
+    let rest = RefetchDelayConfig::default().with_duration(REST).with_max_abort_threshold(1);
+    // No more at a time than there are slots, so that other workers find jobs too.
+    LocalQueueConfig::default().with_size(jobs).with_refetch_delay(rest)
 }
 
 /// Returns when the database was lost, or a job is stuck.

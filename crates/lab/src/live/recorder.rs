@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(requests(key("ana", "async")), Some((1, false)));
         assert_eq!(requests(key("rui", "async")), None);
         let all = recorder.outcome().expect("a run");
-        assert_eq!((all.requests, all.mixed, all.parts.len()), (4, true, 3));
+        assert_eq!((all.requests, all.mixed, all.parts), (4, true, 3));
     }
 
     #[test]

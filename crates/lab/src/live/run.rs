@@ -14,7 +14,7 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 const LONGEST: u64 = 600_000_000;
 
 /// So many senders of one run are told apart.
-const MOST_PARTS: usize = 50;
+const MOST_PARTS: usize = 200;
 
 /// Longest name of a run, in bytes.
 const LONGEST_NAME: usize = 40;
@@ -80,8 +80,10 @@ pub struct Outcome {
     pub running: bool,
     /// Whether several senders or several sides are in it.
     pub mixed: bool,
-    /// Who sent it, and to which side.
-    pub parts: Vec<Key>,
+    /// How many senders and sides are in it.
+    pub parts: usize,
+    /// Who sent it; empty where nobody is named, or several are.
+    pub name: String,
     /// When it began.
     pub began: Timestamp,
     /// Requests answered.
@@ -178,7 +180,8 @@ impl Run {
             number: self.number,
             running: self.is_running(now),
             mixed: self.parts.len() > 1,
-            parts: self.parts.iter().cloned().collect(),
+            parts: self.parts.len(),
+            name: self.parts.first().filter(|_| self.parts.len() == 1).map(|key| key.name.clone()).unwrap_or_default(),
             began: self.began_at,
             requests,
             failed: self.failed,

@@ -117,7 +117,7 @@ function showRun(side, run) {
 const figureOf = (name) => name.slice(name.indexOf(".") + 1);
 
 function describe(run) {
-  const name = `run ${run.number} of ${run.parts[0]?.name || "nobody named"}`;
+  const name = `run ${run.number} of ${run.name || "nobody named"}`;
   if (run.running) return `${name} is under way`;
   return `${name} ended: ${whole.format(run.requests)} requests in ${hundredth.format(run.seconds)} s, ${whole.format(run.failed)} failed`;
 }
@@ -125,7 +125,7 @@ function describe(run) {
 function showMixed(run) {
   for (const place of document.querySelectorAll("[data-mixed]")) {
     const text = run?.mixed
-      ? `The server's last run was mixed: ${run.parts.length} senders and sides at once, so each had what the others left.`
+      ? `The server's last run was mixed: ${run.parts} senders and sides are in it, so each may have had only what the others left.`
       : "";
     if (place.textContent !== text) place.textContent = text;
   }

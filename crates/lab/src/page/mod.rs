@@ -210,7 +210,7 @@ impl Known {
         let Some(running) = run["running"].as_bool() else {
             return format!("{}: no run yet", side.label);
         };
-        let name = run["parts"][0]["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("nobody named");
+        let name = run["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("nobody named");
         let (label, number) = (side.label, &run["number"]);
         if running {
             return format!("{label}: run {number} of {name} is under way");
@@ -222,10 +222,10 @@ impl Known {
 
     /// Whether several senders or sides ran at once, as the script writes it too.
     fn mixed(&self) -> String {
-        let parts = self.server["parts"].as_array().map_or(0, Vec::len);
+        let parts = &self.server["parts"];
         match self.server["mixed"].as_bool() {
             Some(true) => format!(
-                "The server's last run was mixed: {parts} senders and sides at once, so each had what the others left."
+                "The server's last run was mixed: {parts} senders and sides are in it, so each may have had only what the others left."
             ),
             _ => String::new(),
         }

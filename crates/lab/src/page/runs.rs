@@ -85,16 +85,27 @@ fn pair(left: &(Key, Outcome), right: &(Key, Outcome)) -> Markup {
     }
 }
 
+/// The columns of the list, under heads short enough for all of them to stand beside each other.
+const COLUMNS: [(&str, &str, Format); 9] = [
+    ("requests", "requests", Format::Count),
+    ("failed", "failed", Format::Count),
+    ("rate", "per second", Format::Rate),
+    ("p50", "median, ms", Format::Milliseconds),
+    ("p99", "99 %, ms", Format::Milliseconds),
+    ("peak_in_flight", "in flight", Format::Count),
+    ("peak_use", "uses at once", Format::Count),
+    ("wait_p99", "in line, 99 %, ms", Format::Milliseconds),
+    ("lag_p99", "stored, 99 %, ms", Format::Milliseconds),
+];
+
 fn list(runs: &[(Key, Outcome)], own: &str) -> Markup {
-    let columns = ["requests", "failed", "rate", "p50", "p99", "peak_in_flight", "peak_use", "wait_p99", "lag_p99"];
-    let columns: Vec<_> = ROWS.iter().filter(|(figure, ..)| columns.contains(figure)).collect();
     let outcomes: Vec<(&Key, &Outcome, Value)> = runs.iter().map(|(key, run)| (key, run, json!(run))).collect();
     let columns: Vec<_> =
-        columns.into_iter().filter(|(figure, ..)| outcomes.iter().any(|(.., run)| run[*figure].is_number())).collect();
+        COLUMNS.iter().filter(|(figure, ..)| outcomes.iter().any(|(.., run)| run[*figure].is_number())).collect();
     html! {
         h2 { "Everybody's last" }
         div.scroll { table.runs {
-            thead { tr { th scope="col" { "Run" } th scope="col" { "Began, UTC" } @for (_, label, format) in &columns { th.number scope="col" { (label) @if !format.unit().is_empty() { ", " (format.unit()) } } } } }
+            thead { tr { th scope="col" { "Run" } th scope="col" { "began, UTC" } @for (_, label, _) in &columns { th.number scope="col" { (label) } } } }
             tbody { @for (key, run, figures) in &outcomes {
                 tr.own[key.name == own] {
                     th scope="row" { (key.label()) @if run.running { " …" } }
