@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::analyze;
 use crate::commands::bench;
 use crate::commands::check;
+use crate::commands::class;
 use crate::commands::doctor;
 use crate::commands::experiment;
 use crate::commands::fight;
@@ -56,6 +57,7 @@ enum Command {
     Stress(stress::Args),
     Analyze(analyze::Args),
     Experiment(experiment::Args),
+    Lab(class::Args),
     /// List the runs kept in this checkout, or draw one figure over them
     History(history::Args),
     /// Compare runs: each difference with its noise, and thresholds that can fail
@@ -100,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Experiment(arguments) => experiment::run(arguments),
+        Command::Lab(arguments) => class::run(&arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Trial(arguments) => trial::run(&arguments, check),
         Command::Compare(arguments) => compare::run(arguments),

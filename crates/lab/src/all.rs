@@ -78,6 +78,7 @@ fn start(part: &str, args: &Args) -> anyhow::Result<Child> {
     // A signal from the terminal goes to the whole group; the parts must hear it once, from here.
     command.process_group(0);
     for (variable, value) in [
+        ("LAB_ENGINE", Some("all".to_owned())),
         ("LAB_DATABASE_URL", args.database_url.clone()),
         ("LAB_QUERY_DELAY", args.query_delay.map(|delay| delay.to_string())),
         ("LAB_LIMIT", args.limit.map(|limit| limit.to_string())),

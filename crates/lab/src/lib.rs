@@ -11,6 +11,10 @@ pub mod page;
 pub mod resource;
 pub mod server;
 pub mod users;
+pub mod visitor;
 
 mod all;
 mod check;
+mod class;
+mod switches;
+mod tool;

@@ -5,11 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -23,6 +25,12 @@ use tokio_util::sync::CancellationToken;
 /// Within this time a request is answered, whatever it waits for: a slow database is given up sooner, so that this is
 /// for bodies that never come and for a database that neither answers nor fails.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// Within this time the whole body of a request has come.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longer than any body that a server of the lab takes, in bytes.
+const MOST_BODY: usize = 256 * 1024;
 
 /// A connection that sends no complete head in this time is closed, an idle one too.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,7 +48,43 @@ pub struct Listen {
     /// Where this server and the others are found
     #[command(flatten)]
     pub ports: Ports,
+
+    /// What is asked of whoever wants more than to look and to load
+    #[command(flatten)]
+    pub word: Word,
 }
+
+/// What only who runs the class may do is asked for with a word.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Word {
+    /// What empties, tries again or switches asks for this word; without one, whoever reaches the pages may
+    #[arg(long = "word", value_name = "WORD", env = "LAB_WORD", hide_env_values = true)]
+    word: Option<String>,
+}
+
+impl Word {
+    /// Whether one was set.
+    pub fn is_set(&self) -> bool {
+        self.word.as_ref().is_some_and(|word| !word.is_empty())
+    }
+
+    /// Whether somebody who says this may.
+    ///
+    /// # Errors
+    ///
+    /// The answer to somebody who may not.
+    pub fn check(&self, said: &str) -> Result<(), Refusal> {
+        match &self.word {
+            Some(word) if !word.is_empty() && word != said => {
+                Err((StatusCode::FORBIDDEN, "this asks for the word that whoever started the lab has set\n"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An answer that refuses, and says why.
+pub type Refusal = (StatusCode, &'static str);
 
 /// Where the servers of the lab listen, so that their pages can lead to each other.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -105,7 +149,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     raise_file_limit();
-    let router = bounded(router, LONGEST).layer(Extension(listen.ports));
+    let router = bounded(router, LONGEST).layer(Extension(listen.ports)).layer(Extension(listen.word.clone()));
     let mut servers = JoinSet::new();
     for listener in listeners {
         println!("{name}: listening on http://{}/", listener.local_addr()?);
@@ -172,6 +216,29 @@ pub fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(token)
+}
+
+/// Middleware: waits for the whole body before a request is worked on and counted, so that one that never comes keeps
+/// nobody. Of a body that is too long, as much is handed on as shows it.
+pub async fn whole_body(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_PATIENCE, read(body)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the body broke off\n").into_response(),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body did not come\n").into_response(),
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, axum::Error> {
+    let mut data = body.into_data_stream();
+    let mut whole = Vec::new();
+    while let Some(part) = data.next().await {
+        whole.extend_from_slice(&part?);
+        if whole.len() > MOST_BODY {
+            break;
+        }
+    }
+    Ok(whole)
 }
 
 fn bounded(router: Router, longest: Duration) -> Router {

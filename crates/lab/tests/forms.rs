@@ -79,7 +79,7 @@ fn an_empty_opinion_is_explained() {
     assert!(!lab.get("/form").body.contains(EMPTY));
     assert_eq!(lab.post_form("/opinion", "opinion=a%00b").status, 422);
     assert_eq!(lab.post("/opinion", "application/json", b"{}", &[]).status, 415);
-    assert_eq!(lab.post_form("/opinion", &format!("opinion={}", "x".repeat(100_000))).status, 413);
+    assert_eq!(lab.post_form("/opinion", &format!("opinion={}", "x".repeat(200_000))).status, 413);
     assert_eq!(lab.get("/opinion").status, 405);
     assert!(stored(&cluster).is_empty());
 }
@@ -152,7 +152,9 @@ fn a_dead_letter_is_seen_and_tried_again() {
     }
     let dead = |word: &str| lab.get("/dead-letters").body.contains(word);
     eventually("both are dead letters", || dead("poison-1") && dead("poison-2"));
-    assert!(dead("told to refuse") && !dead("good"), "the page says why");
+    let page = lab.get("/dead-letters").body;
+    assert!(page.contains(">this worker was told to refuse") && !page.contains("TaskError"), "it says why: {page}");
+    assert!(!page.contains("good"), "{page}");
     lab.watch("/live", |message| message["dead"].as_f64() == Some(2.0));
     refusing.kill();
 
@@ -204,6 +206,41 @@ fn every_dead_letter_is_tried_again_at_once() {
     assert_eq!((lab.post_form("/dead-letters/retry", "").status, due()), (303, 120));
     let _worker = work(&cluster, &[]);
     eventually("all are stored", || stored(&cluster).len() == 120);
+}
+
+/// One job a poll and slot, which is what a worker does that waits for notifications, would take four minutes.
+#[test]
+fn a_backlog_is_drained_until_it_is_empty_with_nobody_posting() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    for _ in 0..500 {
+        assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    }
+    let _worker = work(&cluster, &["--jobs", "2"]);
+    eventually("all are stored", || stored(&cluster).len() == 500);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let took = "SELECT extract(epoch FROM max(stored_at) - min(stored_at))::float8 FROM opinions";
+    let took: f64 = client.query_one(took, &[]).unwrap().get(0);
+    assert!(took < 5.0, "{took} s from the first to the last");
+}
+
+#[test]
+fn a_worker_with_nothing_to_do_rests() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let (lab, _worker) = (serve(&cluster, &[]), work(&cluster, &["--jobs", "2"]));
+    assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    eventually("it is stored", || stored(&cluster).len() == 1);
+    let mut client = postgres::Client::connect(&cluster.connection("lab"), postgres::NoTls).unwrap();
+    let mut transactions = || -> i64 {
+        let count = "SELECT xact_commit FROM pg_stat_database WHERE datname = 'lab'";
+        client.query_one(count, &[]).unwrap().get(0)
+    };
+    // Sessions tell of what they did a little later.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let before = transactions();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let asked = transactions() - before;
+    assert!(asked < 800, "{asked} transactions in 4 s, of a worker, a server and this test");
 }
 
 #[test]
@@ -265,7 +302,7 @@ fn a_run_s_outcome_is_known_where_no_page_was_open() {
     assert_eq!((outcome["most_waiting"].as_f64(), outcome["running"].as_bool()), (Some(7.0), Some(false)), "{outcome}");
     assert!(outcome["lag"].as_f64() >= Some(500.0), "{outcome}");
     let page = lab.get("/").body;
-    assert!(page.contains("data-outcome=\"most_waiting\" data-format=\"count\">7<"), "{page}");
+    assert!(page.contains("data-outcome=\"queued.most_waiting\" data-format=\"count\">7<"), "{page}");
     assert!(lab.get("/metrics").body.contains("\nlab_queue_jobs 0.0\n"));
 }
 
@@ -287,4 +324,156 @@ fn a_check_tells_who_works() {
     eventually("the worker is seen", || check(&["worker"]));
     worker.kill();
     eventually("its death is seen", || !check(&["worker"]));
+}
+
+const ID: &str = "id=01890000-0000-7000-8000-000000000001";
+
+#[test]
+fn a_form_that_is_sent_twice_is_stored_once() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let page = lab.get("/form").body;
+    let id = page.split_once("name=\"id\" value=\"").unwrap().1.split_once('"').unwrap().0;
+    for way in WAYS {
+        let id = format!("{}{}", &id[..35], WAYS.iter().position(|known| *known == way).unwrap());
+        let worker = work(&cluster, &[]);
+        for _ in 0..3 {
+            let answer = lab.post_form(way, &format!("opinion={way}&name=Ana&id={id}"));
+            assert!([302, 303].contains(&answer.status), "{way}: {answer:?}");
+        }
+        eventually("it is stored", || stored(&cluster).iter().any(|(_, text)| text == way));
+        let again = lab.post_form(way, &format!("opinion={way}&name=Ana&id={id}"));
+        assert!([302, 303].contains(&again.status), "after it was stored too: {again:?}");
+        let changed = lab.post_form(way, &format!("opinion=changed&name=Ana&id={id}"));
+        assert_eq!(changed.status, 409, "{way}: {changed:?}");
+        assert!(!changed.body.contains(&id), "{way}: what was changed gets a form of its own");
+        eventually("the queue is empty", || lab.get("/class.json").body.contains("\"running\":0,\"waiting\":0"));
+        worker.kill();
+    }
+    assert_eq!(stored(&cluster).len(), WAYS.len());
+    assert_eq!(lab.post_form("/opinion", "opinion=x&id=12").status, 422);
+}
+
+#[test]
+fn a_form_that_waits_in_the_queue_is_not_taken_for_another() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    assert_eq!(lab.post_form("/opinion-async", &format!("opinion=first&{ID}")).status, 303);
+    assert_eq!(lab.post_form("/opinion-async", &format!("opinion=second&{ID}")).status, 409);
+    assert_eq!(lab.post_form("/opinion-async", &format!("opinion=first&{ID}")).status, 303);
+    let _worker = work(&cluster, &[]);
+    eventually("it is stored", || stored(&cluster) == [("Anonymous".to_owned(), "first".to_owned())]);
+}
+
+#[test]
+fn what_no_form_lets_one_type_is_refused() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let long = format!("opinion={}", "x".repeat(90_000));
+    for (way, status) in [("/opinion", 422), ("/opinion-async", 422), ("/form", 200), ("/async-form", 200)] {
+        let answer = lab.post_form(way, &long);
+        assert_eq!(answer.status, status, "{way}");
+        assert!(answer.body.contains("at most 10,000 characters"), "{way}");
+        assert_eq!(lab.post_form(way, "opinion=a%ffb").status, 400, "{way}");
+        let broken = b"--edge\r\nContent-Disposition: form-data; name=\"opinion\"\r\n\r\na\xffb\r\n--edge--\r\n";
+        assert_eq!(lab.post(way, "multipart/form-data; boundary=edge", broken, &[]).status, 400, "{way}");
+    }
+    assert!(stored(&cluster).is_empty());
+    assert_eq!(lab.post_form("/form", "opinion=").status, 200);
+    let outcome: serde_json::Value = serde_json::from_str(&lab.get("/outcome").body).unwrap();
+    assert_eq!(outcome["failed"], outcome["requests"], "an empty form is not taken: {outcome}");
+}
+
+#[test]
+fn a_body_that_never_comes_begins_no_run() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    let head = "POST /opinion HTTP/1.1\r\nhost: lab\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n\r\nopi";
+    let mut stream = lab.connect(head);
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(lab.get("/outcome").body, "null");
+}
+
+#[test]
+fn gauges_do_not_tell_of_a_queue_that_nobody_sees() {
+    let mut cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    assert_eq!(lab.post_form("/opinion-async", "opinion=x").status, 303);
+    lab.watch("/live", |message| message["waiting"].as_f64() == Some(1.0));
+    cluster.kill();
+    lab.watch("/live", |message| message["database"].as_f64() == Some(0.0) && message["waiting"].is_null());
+    eventually("the metrics say so too", || lab.get("/metrics").body.contains("\nlab_queue_jobs NaN\n"));
+    cluster.start_again().unwrap();
+    lab.watch("/live", |message| message["waiting"].as_f64() == Some(1.0));
+}
+
+#[test]
+fn the_page_tells_of_workers_and_how_they_are_killed_and_brought_back() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &["--engine", "native"]);
+    lab.watch("/live", |message| message["workers"].as_f64() == Some(0.0));
+    let worker = work(&cluster, &[]);
+    lab.watch("/live", |message| message["workers"].as_f64() == Some(1.0));
+    let page = lab.get("/").body;
+    assert!(page.contains(&format!("kill -9 {}", worker.pid())) && page.contains("cargo arena up --lab"), "{page}");
+    worker.kill();
+    lab.watch("/live", |message| message["workers"].as_f64() == Some(0.0));
+}
+
+#[test]
+fn a_run_s_time_until_stored_is_its_own() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &[]);
+    assert_eq!(lab.post_form("/opinion-async?run=early", "opinion=x").status, 303);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let _worker = work(&cluster, &[]);
+    let outcome = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&lab.get(&format!("/outcomes?run={name}")).body).unwrap()
+    };
+    let ended = |name: &str| outcome(name)["queued"]["running"].as_bool() == Some(false);
+    eventually("it is stored", || stored(&cluster).len() == 1 && ended("early"));
+    for _ in 0..5 {
+        assert_eq!(lab.post_form("/opinion-async?run=late", "opinion=x").status, 303);
+    }
+    eventually("they are stored", || stored(&cluster).len() == 6 && ended("late"));
+    let (early, late) = (outcome("early"), outcome("late"));
+    assert!(early["queued"]["lag_p50"].as_f64() >= Some(3_000.0), "{early}");
+    assert!(late["queued"]["lag_p99"].as_f64() < Some(3_000.0), "{late}");
+    assert_eq!(late["queued"]["stored"].as_f64(), Some(5.0));
+}
+
+#[test]
+fn work_and_refusal_are_switched_for_all_processes() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let (lab, _worker) = (serve(&cluster, &["--max-attempts", "1"]), work(&cluster, &[]));
+    assert_eq!(lab.post_form("/class/switch", "refuse=poison&work=300").status, 303);
+    eventually("the worker refuses", || {
+        lab.post_form("/opinion-async", "opinion=poison");
+        lab.get("/dead-letters").body.contains("told to refuse")
+    });
+    let before = std::time::Instant::now();
+    assert_eq!(lab.post_form("/opinion?run=ana", "opinion=slow").status, 303);
+    assert!(before.elapsed() >= std::time::Duration::from_millis(300), "storing takes its work");
+    assert_eq!(lab.post_form("/class/reset", "").status, 303);
+    eventually("nothing is left", || {
+        let document: serde_json::Value = serde_json::from_str(&lab.get("/class.json").body).unwrap();
+        document["holds"]["opinions"] == 0 && document["holds"]["dead"] == 0 && document["settings"][0]["value"] == ""
+    });
+    eventually("the worker refuses no more", || {
+        lab.post_form("/opinion-async", "opinion=poison");
+        stored(&cluster).iter().any(|(_, text)| text == "poison")
+    });
+}
+
+#[test]
+fn trying_again_asks_for_the_word() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let lab = serve(&cluster, &["--word", "giz"]);
+    for path in ["/dead-letters/retry", "/dead-letters/1/retry"] {
+        assert_eq!(lab.post_form(path, "").status, 403);
+        assert_eq!(lab.post_form(path, "word=chalk").status, 403);
+        assert_eq!(lab.post_form(path, "word=giz").status, 303);
+    }
 }

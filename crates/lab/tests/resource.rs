@@ -199,3 +199,72 @@ fn a_taken_port_is_said_in_one_line() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(port) && text.lines().count() == 1, "{text}");
 }
+
+#[test]
+fn a_limit_is_switched_while_it_runs_by_whoever_has_the_word() {
+    let lab = Lab::serve(&["resource", "--word", "giz"]);
+    let limit = |lab: &Lab| lab.get("/").body.matches("<td class=\"number\">1</td>").count();
+    for said in ["", "&word=wrong"] {
+        for path in ["/class/switch", "/class/reset"] {
+            assert_eq!(lab.post_form(path, &format!("limit=1{said}")).status, 403, "{path} {said}");
+        }
+    }
+    assert_eq!(limit(&lab), 0);
+    assert_eq!(lab.post_form("/class/switch", "limit=1&word=giz&back=%2Fpart1").header("location"), "/part1");
+    assert_eq!(limit(&lab), 1);
+    assert_eq!(lab.get("/part1/async?run=ana").status, 200);
+    assert_eq!(lab.get("/part1/async?run=ana").status, 500);
+    assert_eq!(lab.post_form("/class/switch", "limit=x&word=giz").status, 422);
+    assert_eq!(lab.post_form("/class/switch", "nothing=1&word=giz").status, 422);
+    assert!(lab.get("/part1").body.contains("type=\"password\""), "the page asks for the word");
+    assert_eq!(lab.post_form("/class/reset", "word=giz").status, 303);
+    let document: serde_json::Value = serde_json::from_str(&lab.get("/class.json").body).unwrap();
+    assert_eq!(
+        (document["runs"].as_u64(), document["settings"][0]["value"].as_str()),
+        (Some(0), Some("")),
+        "{document}"
+    );
+}
+
+#[test]
+fn the_most_uses_at_once_are_those_of_the_run() {
+    let lab = Lab::serve(&["resource", "--limit", "15"]);
+    for round in 0..2 {
+        let name = format!("/part1/async?run=round-{round}");
+        for _ in 0..20 {
+            lab.get(&name);
+        }
+        eventually("the places come back", || uses(&lab) == 0.0);
+    }
+    for round in 0..2 {
+        let outcomes = lab.get(&format!("/outcomes?run=round-{round}")).body;
+        let outcomes: serde_json::Value = serde_json::from_str(&outcomes).unwrap();
+        let run = &outcomes["async"];
+        let (peak, failed) = (run["peak_use"].as_f64().unwrap(), run["failed"].as_f64().unwrap());
+        // On a very slow machine the first use may be over before the last begins.
+        assert!(peak == 15.0 && failed == 5.0 || peak < 15.0 && failed < 5.0, "{run}");
+    }
+}
+
+#[test]
+fn thirty_at_once_have_thirty_runs() {
+    let lab = Lab::serve(&["resource"]);
+    thread::scope(|scope| {
+        for person in 0..30 {
+            let lab = &lab;
+            scope.spawn(move || {
+                for _ in 0..person + 1 {
+                    assert_eq!(lab.get(&format!("/part1/async?run=person-{person}")).status, 200);
+                }
+            });
+        }
+    });
+    for person in 0..30 {
+        let outcomes: serde_json::Value =
+            serde_json::from_str(&lab.get(&format!("/outcomes?run=person-{person}")).body).unwrap();
+        let run = &outcomes["async"];
+        assert_eq!((run["requests"].as_u64(), run["mixed"].as_bool()), (Some(person + 1), Some(false)), "{run}");
+    }
+    let all: serde_json::Value = serde_json::from_str(&lab.get("/outcome").body).unwrap();
+    assert_eq!((all["requests"].as_u64(), all["parts"].as_u64()), (Some(465), Some(30)), "{all}");
+}

@@ -157,3 +157,43 @@ fn a_lost_database_is_said_and_forgotten() {
         eventually("it is taken again", || post(lab, r#"{"name":"again"}"#) == 200);
     }
 }
+
+#[test]
+fn a_ping_waits_where_all_threads_do() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let pings = SIDES.map(|side| {
+        let threads: &[&str] = if side == "blocking" { &["--threads", "2"] } else { &[] };
+        let lab = serve(side, &cluster, &[threads, &["--query-delay", "1000", "--connections", "2"]].concat());
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    let path = "/users?run=ana";
+                    assert_eq!(lab.post(path, "application/json", br#"{"name":"slow"}"#, &[]).status, 200);
+                });
+            }
+            if side == "blocking" {
+                lab.watch("/live", |message| message["ping"].as_f64() > Some(500.0));
+            }
+        });
+        let outcomes: serde_json::Value = serde_json::from_str(&lab.get("/outcomes?run=ana").body).unwrap();
+        outcomes[side]["longest_ping"].as_f64().unwrap()
+    });
+    assert!(pings[0] > 500.0 && pings[1] < pings[0], "{pings:?}");
+}
+
+#[test]
+fn a_delay_is_switched_for_both_sides_at_once() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let labs = SIDES.map(|side| serve(side, &cluster, &[]));
+    assert_eq!(labs[0].post_form("/class/switch", "query_delay=400").status, 303);
+    let is_slow = |lab: &Lab| {
+        let before = std::time::Instant::now();
+        assert_eq!(post(lab, r#"{"name":"x"}"#), 200);
+        before.elapsed() >= std::time::Duration::from_millis(400)
+    };
+    assert!(is_slow(&labs[0]));
+    eventually("the other side hears of it", || is_slow(&labs[1]));
+    assert_eq!(labs[1].post_form("/class/reset", "").status, 303);
+    assert_eq!(rows(&cluster, "true"), 0);
+    eventually("both are as they were", || labs.iter().all(|lab| !is_slow(lab)));
+}

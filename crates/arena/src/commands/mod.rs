@@ -6,6 +6,7 @@ pub mod analyze;
 pub mod bench;
 mod census;
 pub mod check;
+pub mod class;
 mod database;
 pub mod doctor;
 pub mod experiment;

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use anyhow::Context;
 use clap::Args;
 
+use super::class;
 use crate::exit::{self, Exit};
 use crate::record::run::Limit;
 use crate::stack::budget::Budget;
@@ -80,6 +81,9 @@ pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
     if exit::accept(which.check(&workspace, !arguments.no_limits)).is_none() {
         return Ok(Exit::Usage);
     }
+    if arguments.lab && exit::accept(class::check(arguments.lab_ports.lab_host)).is_none() {
+        return Ok(Exit::Usage);
+    }
     exit::interruption()?;
     let (running, started) = match which.running(&workspace)? {
         Some(running) => (running, false),
@@ -106,10 +110,11 @@ pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
 }
 
 fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Result<()> {
-    if which.lab(workspace)?.is_some_and(|lab| lab.running) {
-        return terminal::print("The lab runs already.\n");
+    if let Some(lab) = which.lab(workspace)?.filter(|lab| lab.running) {
+        return terminal::print(&format!("The lab runs already.\n{}", class::unheard(&lab)));
     }
-    which.up_lab(workspace, ports)
+    which.up_lab(workspace, ports)?;
+    terminal::print(&class::opened(ports.lab_host))
 }
 
 /// Ends the stack, also what a crashed arena left of it.

@@ -93,7 +93,7 @@ impl Docker {
     /// If Docker is not there, or a service does not become healthy.
     pub fn up(&self) -> anyhow::Result<Running> {
         ensure_limits()?;
-        self.up_services(&SERVICES)?;
+        self.up_services(self.compose(), &SERVICES)?;
         self.running()?.context("the services ended again at once; see `docker compose logs`")
     }
 
@@ -102,12 +102,13 @@ impl Docker {
     /// # Errors
     ///
     /// As those of [`Docker::up`].
-    pub fn up_lab(&self) -> anyhow::Result<()> {
-        self.up_services(&lab::PARTS)
+    pub fn up_lab(&self, host: lab::Host) -> anyhow::Result<()> {
+        let mut command = self.compose();
+        command.env("LAB_HOST", host.published());
+        self.up_services(command, &lab::PARTS)
     }
 
-    fn up_services(&self, services: &[&str]) -> anyhow::Result<()> {
-        let mut command = self.compose();
+    fn up_services(&self, mut command: Command, services: &[&str]) -> anyhow::Result<()> {
         command.args(["up", "--build", "--detach", "--wait", "--wait-timeout", "180"]).args(services);
         let status = command.stdout(std::io::stderr()).status().context("starting docker; is it installed?")?;
         ensure!(status.success(), "`docker compose up` failed ({status}); `docker compose logs` may say why");

@@ -192,7 +192,7 @@ impl Which {
     pub fn up_lab(&self, workspace: &Workspace, ports: lab::Ports) -> anyhow::Result<()> {
         match self.engine {
             Engine::Native => self.native()?.up_lab(workspace, &workspace.build("lab", "tool")?, ports),
-            Engine::Docker => self.docker(workspace).up_lab(),
+            Engine::Docker => self.docker(workspace).up_lab(ports.lab_host),
         }
     }
 

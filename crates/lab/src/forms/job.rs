@@ -1,5 +1,7 @@
 //! What a worker does with an opinion that was queued.
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use deadpool_postgres::Pool;
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::opinion::Opinion;
 use super::store;
+use crate::switches::{REFUSE, Switches, WORK};
 
 /// The job of storing an opinion.
 #[derive(Deserialize, Serialize)]
@@ -27,13 +30,13 @@ impl TaskHandler for StoreOpinion {
 #[derive(Clone, Debug)]
 pub(super) struct Shelf {
     pool: Pool,
-    refuse: Option<String>,
+    switches: Arc<Switches>,
 }
 
 impl Shelf {
-    /// Opinions go to the database behind `pool`, but none that holds the word `refuse`.
-    pub fn new(pool: Pool, refuse: Option<String>) -> Self {
-        Self { pool, refuse }
+    /// Opinions go to the database behind `pool`, but none that holds the word that is switched.
+    pub fn new(pool: Pool, switches: Arc<Switches>) -> Self {
+        Self { pool, switches }
     }
 
     /// Stores an opinion, unless it holds the word that is refused.
@@ -42,9 +45,10 @@ impl Shelf {
     ///
     /// When it is refused, or the database does not commit it in time.
     pub async fn store(&self, opinion: &Opinion) -> anyhow::Result<()> {
-        if let Some(word) = self.refuse.as_ref().filter(|word| opinion.text.contains(*word)) {
+        let word = self.switches.text(&REFUSE);
+        if !word.is_empty() && opinion.text.contains(&word) {
             bail!("this worker was told to refuse opinions with the word {word}");
         }
-        store::insert(&self.pool, opinion, true).await
+        store::insert(&self.pool, opinion, true, self.switches.number(&WORK)).await.map(drop)
     }
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use deadpool_postgres::Pool;
 use graphile_worker::tokio_postgres::TokioPostgresDatabase;
-use graphile_worker::{JobSpec, WorkerUtils};
+use graphile_worker::{JobKeyMode, JobSpec, WorkerUtils};
+use jiff::Timestamp;
 use tokio_postgres::Config;
 
 use super::job::StoreOpinion;
 use super::opinion::Opinion;
-use super::store::patiently;
+use super::store::{patiently, said_before};
 
 /// Schema of the queue's tables.
 const SCHEMA: &str = "graphile_worker";
@@ -39,6 +40,22 @@ const STATE: &str = "
            coalesce((SELECT avg(extract(epoch FROM stored_at - created_at)) * 1000
                FROM (SELECT stored_at, created_at FROM opinions WHERE queued ORDER BY stored_at DESC LIMIT 100) AS recent), 0)::float8
     FROM graphile_worker._private_jobs";
+
+/// What the runs that go on came to: stored opinions, and how long after they were accepted.
+const RUNS: &str = "
+    SELECT active.name, count(lag), coalesce(avg(lag), 0)::float8,
+           coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY lag), 0)::float8,
+           coalesce(percentile_disc(0.99) WITHIN GROUP (ORDER BY lag), 0)::float8
+    FROM unnest($1::text[], $2::timestamptz[]) AS active (name, began)
+    LEFT JOIN LATERAL (
+        SELECT extract(epoch FROM stored_at - created_at) * 1000 AS lag
+        FROM opinions WHERE queued AND run = active.name AND created_at >= active.began) AS stored ON true
+    GROUP BY active.name";
+
+/// Workers that have shown signs of life of late; each tells its process.
+const WORKERS: &str = "
+    SELECT coalesce((metadata->>'pid')::bigint, 0) FROM graphile_worker._private_workers
+    WHERE last_heartbeat_at > now() - make_interval(secs => $1) ORDER BY started_at";
 
 const DEAD: &str = "
     SELECT id, payload->'opinion'->>'name', payload->'opinion'->>'text', attempts, coalesce(last_error, '')
@@ -68,6 +85,20 @@ pub(super) enum NotQueued {
     Full,
     /// The queue does not answer.
     Unreachable(anyhow::Error),
+    /// The same form was taken before, and said something else.
+    Changed,
+}
+
+/// What one run came to so far.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub run: String,
+    /// Opinions stored.
+    pub count: i64,
+    /// Milliseconds from acceptance until stored.
+    pub mean: f64,
+    pub p50: f64,
+    pub p99: f64,
 }
 
 /// The queue at one moment.
@@ -101,23 +132,84 @@ impl Queue {
         Self { utils, pool, capacity, max_attempts, counted: Mutex::new(None) }
     }
 
-    /// Accepts an opinion: when it returns, the job is committed.
+    /// Accepts an opinion: when it returns, the job is committed. `again` says that its id may have been sent before.
     ///
     /// # Errors
     ///
-    /// When the queue is full or does not answer in time. In the latter case the job may exist.
-    pub async fn enqueue(&self, opinion: Opinion) -> Result<(), NotQueued> {
+    /// When the queue is full, does not answer in time, or has taken something else of the same id. If it does not answer,
+    /// the job may exist.
+    pub async fn enqueue(&self, opinion: Opinion, again: bool) -> Result<(), NotQueued> {
         let length = self.length().await.map_err(NotQueued::Unreachable)?;
         if length >= i64::from(self.capacity) {
             return Err(NotQueued::Full);
         }
         let spec = JobSpec {
             job_key: Some(opinion.id.to_string()),
+            // A job of this id that is there already stays as it is.
+            job_key_mode: Some(JobKeyMode::UnsafeDedupe),
             max_attempts: Some(self.max_attempts),
             ..JobSpec::default()
         };
-        let added = patiently(async { Ok(self.utils.add_job(StoreOpinion { opinion }, spec).await?) });
-        added.await.map(drop).map_err(NotQueued::Unreachable)
+        let store = StoreOpinion { opinion: opinion.clone() };
+        let added = patiently(async { Ok(self.utils.add_job(store, spec).await?) });
+        let job = added.await.map_err(NotQueued::Unreachable)?;
+        let queued = &job.payload()["opinion"];
+        let of_job = opinion.says_the_same(text(&queued["name"]), text(&queued["text"]));
+        // Looked at only now: an earlier job of this id may have been done just before this one was added.
+        let stored = if again { said_before(&self.pool, &opinion).await } else { Ok(None) };
+        let stored = stored.map_err(NotQueued::Unreachable)?;
+        if of_job && stored != Some(false) { Ok(()) } else { Err(NotQueued::Changed) }
+    }
+
+    /// What these runs came to, by who sent them and when they began.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn stored(&self, names: &[&str], began: &[Timestamp]) -> anyhow::Result<Vec<Stored>> {
+        patiently(async {
+            let client = self.pool.get().await?;
+            let runs = client.prepare_cached(RUNS).await?;
+            let rows = client.query(&runs, &[&names, &began]).await?;
+            let stored = |row: &tokio_postgres::Row| {
+                Ok(Stored {
+                    run: row.try_get(0)?,
+                    count: row.try_get(1)?,
+                    mean: row.try_get(2)?,
+                    p50: row.try_get(3)?,
+                    p99: row.try_get(4)?,
+                })
+            };
+            rows.iter().map(stored).collect()
+        })
+        .await
+    }
+
+    /// The processes of the workers that are alive.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn workers(&self) -> anyhow::Result<Vec<i64>> {
+        patiently(async {
+            let client = self.pool.get().await?;
+            let workers = client.prepare_cached(WORKERS).await?;
+            let rows = client.query(&workers, &[&SILENCE.as_secs_f64()]).await?;
+            rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        })
+        .await
+    }
+
+    /// Forgets every job that no worker has taken, and every opinion that was stored.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer in time.
+    pub async fn empty(&self) -> anyhow::Result<()> {
+        let empty = "DELETE FROM graphile_worker._private_jobs WHERE locked_at IS NULL; DELETE FROM opinions";
+        patiently(async { Ok(self.pool.get().await?.batch_execute(empty).await?) }).await?;
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
     }
 
     /// What the pages show.
@@ -156,7 +248,7 @@ impl Queue {
                     name: row.try_get(1)?,
                     text: row.try_get(2)?,
                     attempts: row.try_get(3)?,
-                    error: row.try_get(4)?,
+                    error: plain(row.try_get(4)?),
                 })
             };
             rows.iter().map(letter).collect()
@@ -189,6 +281,20 @@ impl Queue {
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), length));
         Ok(length)
     }
+}
+
+fn text(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What a job failed with, without the wrapping that the queue's library keeps it in, which is `TaskError("\"...\"")`.
+fn plain(error: &str) -> String {
+    let quoted = error.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    let text = |quoted: &str| serde_json::from_str::<String>(quoted).ok();
+    let Some(once) = quoted.and_then(text) else {
+        return error.to_owned();
+    };
+    text(&once).unwrap_or(once)
 }
 
 /// Brings the queue's tables up to date.
@@ -226,4 +332,22 @@ pub(crate) async fn has_worker(client: &tokio_postgres::Client) -> anyhow::Resul
         WHERE last_heartbeat_at > now() - make_interval(secs => $1))";
     let silence = SILENCE.as_secs_f64();
     Ok(patiently(async { Ok(client.query_one(lives, &[&silence]).await?) }).await?.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn errors_are_told_without_their_wrapping() {
+        for (error, text) in [
+            ("TaskError(\"the word \\\"a\\\" is refused\")", "the word \"a\" is refused"),
+            ("TaskError(\"\\\"refused\\\"\")", "refused"),
+            ("TaskAborted", "TaskAborted"),
+            ("db error (closed)", "db error (closed)"),
+            ("", ""),
+        ] {
+            assert_eq!(plain(error), text);
+        }
+    }
 }

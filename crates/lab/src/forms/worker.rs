@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use graphile_worker::{Worker, WorkerOptions, WorkerRecoveryConfig};
+use graphile_worker::{LocalQueueConfig, RefetchDelayConfig, Worker, WorkerOptions, WorkerRecoveryConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{Shelf, StoreOpinion};
 use super::queue::{self, SILENCE};
-use super::store;
+use super::store::{self, Work};
 use crate::database::{self, Database};
 use crate::server;
+use crate::switches::{REFUSE, Switches, WORK};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long a worker that found no job waits for word of a new one before it looks again.
+const REST: Duration = Duration::from_millis(100);
 
 /// Options of `lab worker`.
 #[derive(clap::Args, Clone, Debug)]
@@ -27,6 +31,9 @@ pub struct WorkerArgs {
     /// Fail every opinion that contains this word: a way to see retries and dead letters
     #[arg(long, value_name = "WORD", env = "LAB_REFUSE")]
     refuse: Option<String>,
+
+    #[command(flatten)]
+    work: Work,
 }
 
 /// Works until a signal ends it; jobs under way are finished first.
@@ -36,7 +43,11 @@ pub struct WorkerArgs {
 /// When the connection pool cannot be built.
 pub async fn run(args: WorkerArgs) -> anyhow::Result<()> {
     let shutdown = server::shutdown_on_signal()?;
-    let shelf = Shelf::new(args.database.pool(store::PATIENCE)?, args.refuse.clone());
+    let refuse = args.refuse.clone().unwrap_or_default();
+    let switches = Switches::new([(&REFUSE, refuse), (&WORK, args.work.milliseconds.to_string())]);
+    let following = switches.clone().follow(args.database.database_url.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(following));
+    let shelf = Shelf::new(args.database.pool(store::PATIENCE)?, switches);
     println!("worker: storing queued opinions, {} at a time", args.jobs);
     while !shutdown.is_cancelled() {
         if let Err(error) = work(&args, &shelf, &shutdown).await {
@@ -78,6 +89,7 @@ async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> any
     let worker = WorkerOptions::default()
         .database(queue::database(&args.database.database_url, jobs + 2)?)
         .concurrency(jobs)
+        .local_queue(until_empty(jobs))
         .worker_recovery(recovery)
         .listen_os_shutdown_signals(false)
         .shutdown_signal(stop.cancelled_owned())
@@ -87,6 +99,14 @@ async fn start(args: &WorkerArgs, shelf: &Shelf, stop: CancellationToken) -> any
         .init()
         .await?;
     Ok(worker)
+}
+
+/// Jobs are taken until there are none. Without this each slot takes one job a poll where no new job is notified.
+fn until_empty(jobs: usize) -> LocalQueueConfig {
+    // Once there are none, the library would ask again without a pause; the first notification ends this one.
+    let rest = RefetchDelayConfig::default().with_duration(REST).with_max_abort_threshold(1);
+    // No more at a time than there are slots, so that other workers find jobs too.
+    LocalQueueConfig::default().with_size(jobs).with_refetch_delay(rest)
 }
 
 /// Returns when the database was lost, or a job is stuck.

@@ -23,16 +23,8 @@ pub type Figures = Vec<(&'static str, f64)>;
 
 /// What is particular to one experiment.
 pub trait Subject: Send + Sync + 'static {
-    /// Figures of this moment.
+    /// Figures of this moment; NaN where they are not known.
     fn gauges(&self) -> BoxFuture<'_, Figures>;
-
-    /// Figures of the run under way or the last one.
-    fn outcome(&self) -> Figures;
-
-    /// Whether work goes on that no request waits for any more.
-    fn is_busy(&self) -> bool {
-        false
-    }
 }
 
 /// The hub whose messages hold all figures of the process and of `subject`.
@@ -45,19 +37,6 @@ pub fn hub(recorder: Arc<Recorder>, subject: Arc<dyn Subject>, shutdown: Cancell
             before: VecDeque::from([Before::now(&recorder)]),
         })
     })
-}
-
-/// The outcome of the run under way or the last one, as the pages get it.
-pub fn outcome(recorder: &Recorder, subject: &dyn Subject) -> Value {
-    let Some(run) = recorder.outcome() else {
-        return Value::Null;
-    };
-    let mut outcome = json!(run);
-    outcome["running"] = json!(run.running || subject.is_busy());
-    for (name, value) in subject.outcome() {
-        outcome[name] = json!(value);
-    }
-    outcome
 }
 
 /// Figures of this moment that every process has.
@@ -103,7 +82,7 @@ impl Sample for Sampler {
             for (name, value) in self.subject.gauges().await {
                 figures.insert(name.into(), json!(value));
             }
-            figures.insert("run".into(), outcome(&self.recorder, &*self.subject));
+            figures.insert("run".into(), json!(self.recorder.outcome()));
             Some(Value::Object(figures).to_string())
         })
     }

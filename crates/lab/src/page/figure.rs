@@ -48,9 +48,10 @@ impl Format {
         }
     }
 
-    /// Writes a number without its unit.
+    /// Writes a number without its unit; a dash where it is not known.
     pub fn write(self, value: f64) -> String {
         match self {
+            _ if value.is_nan() => "–".into(),
             Self::Count | Self::Rate | Self::Percent => grouped(value, 0),
             Self::Mean | Self::Seconds => grouped(value, 2),
             Self::Presence => if value > 0.0 { "answers" } else { "away" }.into(),
@@ -61,6 +62,12 @@ impl Format {
             Self::Milliseconds => grouped(value, 0),
         }
     }
+}
+
+/// Writes a number as precisely as it was given, grouped.
+pub fn exactly(value: f64) -> String {
+    let decimals = value.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    grouped(value, decimals)
 }
 
 /// How far a guess is off: a factor where both are above zero, else the difference.
@@ -114,8 +121,16 @@ mod tests {
             (Format::Count, -123.0, "-123"),
             (Format::Presence, 1.0, "answers"),
             (Format::Presence, 0.0, "away"),
+            (Format::Count, f64::NAN, "–"),
         ] {
             assert_eq!(format.write(value), text, "{format:?} {value}");
+        }
+    }
+
+    #[test]
+    fn writes_a_guess_as_it_was_meant() {
+        for (value, text) in [(3000.0, "3,000"), (0.005, "0.005"), (1234.5, "1,234.5"), (0.0, "0")] {
+            assert_eq!(exactly(value), text);
         }
     }
 

@@ -28,7 +28,7 @@ const formats = {
   presence: (value) => (value > 0 ? "answers" : "away"),
 };
 
-const write = (format, value) => (formats[format] ?? String)(value);
+const write = (format, value) => (Number.isNaN(value) ? "–" : (formats[format] ?? String)(value));
 
 function offBy(guess, outcome) {
   if (guess === outcome) return "exact";
@@ -37,8 +37,9 @@ function offBy(guess, outcome) {
   return `× ${(factor < 10 ? hundredth : whole).format(factor)}`;
 }
 
-function listen({ prefix, url }) {
+function listen({ prefix, url, outcomes }) {
   const events = new EventSource(url);
+  const ask = asker(outcomes);
   events.onopen = () => mark(prefix, "live");
   events.onerror = () => mark(prefix, "away");
   events.onmessage = (event) => {
@@ -46,8 +47,26 @@ function listen({ prefix, url }) {
     const now = Date.now();
     for (const [name, value] of Object.entries(message)) {
       if (typeof value === "number") remember(prefix + name, value, now);
+      else if (value === null) figures.set(prefix + name, NaN);
     }
-    if ("run" in message) showRun(prefix, message.run);
+    if ("run" in message) {
+      showMixed(message.run);
+      ask(message.run);
+    }
+  };
+}
+
+// Asks for the outcomes of this visitor's runs, once a second at most and only while anything runs or has changed.
+function asker(address) {
+  let before = "";
+  let asked = 0;
+  return async (run) => {
+    const now = JSON.stringify(run);
+    if (Date.now() - asked < 1_000 || (now === before && ![...runs.values()].some((known) => known?.running))) return;
+    before = now;
+    asked = Date.now();
+    const answer = await fetch(address).catch(() => undefined);
+    if (answer?.ok) showRuns(await answer.json());
   };
 }
 
@@ -67,35 +86,48 @@ function mark(prefix, state) {
   }
 }
 
-function showRun(prefix, run) {
-  if (!run) return;
-  const before = runs.get(prefix);
-  runs.set(prefix, run);
-  for (const cell of document.querySelectorAll("[data-outcome]")) {
-    const value = run[nameIn(prefix, cell.dataset.outcome)];
+function showRuns(outcomes) {
+  for (const [side, run] of Object.entries(outcomes)) {
+    runs.set(side, run);
+    if (run) showRun(side, run);
+  }
+}
+
+function showRun(side, run) {
+  for (const cell of document.querySelectorAll(`[data-outcome^="${side}."]`)) {
+    const value = run[figureOf(cell.dataset.outcome)];
     if (typeof value === "number") cell.textContent = write(cell.dataset.format, value);
   }
-  for (const cell of document.querySelectorAll("[data-off][data-guess]")) {
-    const value = run[nameIn(prefix, cell.dataset.off)];
+  for (const cell of document.querySelectorAll(`[data-rest^="${side}."][data-told]`)) {
+    const value = run[figureOf(cell.dataset.rest)];
+    if (typeof value === "number") cell.textContent = write("milliseconds", Math.max(0, Number(cell.dataset.told) - value));
+  }
+  for (const cell of document.querySelectorAll(`[data-off^="${side}."][data-guess]`)) {
+    const value = cell.dataset.told === undefined ? run[figureOf(cell.dataset.off)] : Number(cell.dataset.told);
     if (typeof value === "number") cell.textContent = run.running ? "…" : offBy(Number(cell.dataset.guess), value);
   }
-  if (!before || before.number !== run.number || before.running !== run.running) announceRuns();
+  for (const place of document.querySelectorAll(`[data-side="${side}"]`)) {
+    const text = `${place.dataset.label}: ${describe(run)}`;
+    if (place.textContent !== text) place.textContent = text;
+  }
+  const running = [...runs.values()].some((known) => known?.running);
+  for (const state of document.querySelectorAll("[data-run-state]")) state.dataset.runState = running ? "running" : "ended";
 }
 
-function nameIn(prefix, name) {
-  return name.startsWith(prefix) ? name.slice(prefix.length) : "";
+const figureOf = (name) => name.slice(name.indexOf(".") + 1);
+
+function describe(run) {
+  const name = `run ${run.number} of ${run.name || "nobody named"}`;
+  if (run.running) return `${name} is under way`;
+  return `${name} ended: ${whole.format(run.requests)} requests in ${hundredth.format(run.seconds)} s, ${whole.format(run.failed)} failed`;
 }
 
-function announceRuns() {
-  const parts = [...runs].map(([prefix, run]) => {
-    const server = prefix ? `${prefix.replace(".", "")}: ` : "";
-    if (run.running) return `${server}run ${run.number} is under way`;
-    return `${server}run ${run.number} ended: ${whole.format(run.requests)} requests in ${hundredth.format(run.seconds)} s, ${whole.format(run.failed)} failed`;
-  });
-  const text = parts.join("; ");
-  for (const state of document.querySelectorAll("[data-run-state]")) {
-    state.textContent = text[0].toUpperCase() + text.slice(1) + ".";
-    state.dataset.runState = [...runs.values()].some((run) => run.running) ? "running" : "ended";
+function showMixed(run) {
+  for (const place of document.querySelectorAll("[data-mixed]")) {
+    const text = run?.mixed
+      ? `The server's last run was mixed: ${run.parts} senders and sides are in it, so each may have had only what the others left.`
+      : "";
+    if (place.textContent !== text) place.textContent = text;
   }
 }
 

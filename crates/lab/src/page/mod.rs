@@ -3,14 +3,16 @@
 pub mod assets;
 pub mod figure;
 pub mod origin;
+pub mod runs;
 pub mod visit;
 
 use maud::{DOCTYPE, Markup, html};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::guess::Question;
+use crate::guess::{self, Question};
 use crate::live::sampler::Figures;
 use crate::server::Ports;
+use crate::visitor::Notes;
 pub use figure::Format;
 pub use visit::Visit;
 
@@ -27,15 +29,6 @@ pub enum Experiment {
 
 impl Experiment {
     const ALL: [Self; 3] = [Self::Blocking, Self::Forms, Self::Resource];
-
-    /// Its name in cookies and in `arena experiment`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Blocking => "blocking",
-            Self::Forms => "forms",
-            Self::Resource => "resource",
-        }
-    }
 
     fn title(self) -> &'static str {
         match self {
@@ -60,14 +53,16 @@ pub struct Source {
     pub prefix: &'static str,
     /// Address of the event stream, relative or absolute.
     pub url: String,
+    /// Address of the outcomes of this visitor's runs.
+    pub outcomes: String,
     /// The server's name, for the note that says whether it answers.
     pub name: &'static str,
 }
 
 impl Source {
     /// The server that made the page.
-    pub fn own() -> Self {
-        Self { prefix: "", url: "/live".into(), name: "Server" }
+    pub fn own(visit: &Visit) -> Self {
+        Self { prefix: "", url: "/live".into(), outcomes: format!("/outcomes?run={}", visit.run), name: "Server" }
     }
 }
 
@@ -75,6 +70,8 @@ impl Source {
 pub struct Page<'a> {
     /// The experiment it belongs to.
     pub experiment: Experiment,
+    /// What guesses and a tool's figures are kept under; pages that ask the same share it.
+    pub sheet: &'a str,
     /// Title of the window, and the heading.
     pub title: &'a str,
     /// Who looks.
@@ -114,13 +111,20 @@ impl Page<'_> {
         self.render(html! {
             (steps.question)
             (step(1, "guess", "Guess before you look", guess_form(self, steps.questions)))
-            (step(2, "run", "Let it run", steps.run))
+            (step(2, "run", "Let it run", html! {
+                (name_form(self))
+                (steps.run)
+            }))
             (step(3, "watch", "Watch", html! {
                 (source_states(&self.sources))
                 (still_note())
                 (steps.watch)
             }))
-            (step(4, "compare", "Guess and outcome", outcome_table(self, steps.rows, steps.known)))
+            (step(4, "compare", "Guess and outcome", html! {
+                (outcome_table(self, steps.sides, steps.rows, steps.known))
+                (the_rest(self, steps.sides))
+            }))
+            (steps.class)
         })
     }
 
@@ -141,7 +145,9 @@ impl Page<'_> {
     }
 
     fn sources(&self) -> String {
-        let sources = self.sources.iter().map(|source| json!({ "prefix": source.prefix, "url": source.url }));
+        let sources = self.sources.iter();
+        let sources =
+            sources.map(|source| json!({ "prefix": source.prefix, "url": source.url, "outcomes": source.outcomes }));
         Value::Array(sources.collect()).to_string()
     }
 }
@@ -156,10 +162,23 @@ pub struct Steps<'a> {
     pub run: Markup,
     /// What moves while they run.
     pub watch: Markup,
+    /// The sides whose runs are set side by side.
+    pub sides: &'a [Side],
     /// Figures of the outcome.
     pub rows: &'a [Row],
     /// What stands there before the first message comes.
     pub known: &'a Known,
+    /// What whoever runs the class can do.
+    pub class: Markup,
+}
+
+/// One of the sides that an experiment compares.
+#[derive(Clone, Copy)]
+pub struct Side {
+    /// As it stands in a run's key.
+    pub name: &'static str,
+    /// As people read it.
+    pub label: &'static str,
 }
 
 /// What is known of a server when a page is made: all that a visitor without scripts sees of it.
@@ -168,8 +187,10 @@ pub struct Known {
     pub prefix: &'static str,
     /// Figures of this moment.
     pub figures: Figures,
-    /// The run under way or the last one, or null.
-    pub run: Value,
+    /// The last run of each side, this visitor's or else nobody's, or null.
+    pub sides: Map<String, Value>,
+    /// The server's run under way or its last one, whoever sent it, or null.
+    pub server: Value,
 }
 
 impl Known {
@@ -178,27 +199,35 @@ impl Known {
         self.figures.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    fn outcome(&self, name: &str) -> Option<f64> {
-        self.run.get(name.strip_prefix(self.prefix)?)?.as_f64()
+    fn outcome(&self, side: &str, figure: &str) -> Option<f64> {
+        self.sides.get(side)?.get(figure)?.as_f64()
     }
 
-    /// State and text, as the script writes them.
-    fn run_state(&self) -> (&'static str, String) {
-        let figure = |name: &str, format: Format| format.write(self.run[name].as_f64().unwrap_or_default());
-        let server = match self.prefix {
-            "" => "Run",
-            "blocking." => "Blocking: run",
-            _ => "Nonblocking: run",
+    /// What became of the run of a side, as the script writes it too.
+    fn says_of(&self, side: Side) -> String {
+        let run = self.sides.get(side.name).unwrap_or(&Value::Null);
+        let figure = |name: &str, format: Format| format.write(run[name].as_f64().unwrap_or_default());
+        let Some(running) = run["running"].as_bool() else {
+            return format!("{}: no run yet", side.label);
         };
-        match self.run["running"].as_bool() {
-            None => ("", "No run yet. A run begins with the first request and ends after two quiet seconds.".into()),
-            Some(true) => ("running", format!("{server} {} is under way.", self.run["number"])),
-            Some(false) => {
-                let (requests, failed) = (figure("requests", Format::Count), figure("failed", Format::Count));
-                let seconds = figure("seconds", Format::Seconds);
-                let number = &self.run["number"];
-                ("ended", format!("{server} {number} ended: {requests} requests in {seconds} s, {failed} failed."))
-            }
+        let name = run["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("nobody named");
+        let (label, number) = (side.label, &run["number"]);
+        if running {
+            return format!("{label}: run {number} of {name} is under way");
+        }
+        let (requests, failed) = (figure("requests", Format::Count), figure("failed", Format::Count));
+        let seconds = figure("seconds", Format::Seconds);
+        format!("{label}: run {number} of {name} ended: {requests} requests in {seconds} s, {failed} failed")
+    }
+
+    /// Whether several senders or sides ran at once, as the script writes it too.
+    fn mixed(&self) -> String {
+        let parts = &self.server["parts"];
+        match self.server["mixed"].as_bool() {
+            Some(true) => format!(
+                "The server's last run was mixed: {parts} senders and sides are in it, so each may have had only what the others left."
+            ),
+            _ => String::new(),
         }
     }
 }
@@ -220,25 +249,51 @@ fn step(number: u8, id: &str, title: &str, content: Markup) -> Markup {
 
 /// The form in which a visitor writes down a guess.
 fn guess_form(page: &Page<'_>, questions: &[Question]) -> Markup {
-    let guesses = page.visit.guesses(page.experiment);
+    let guesses = page.visit.guesses(page.sheet);
     html! {
         form.guess action="/guess" method="post" {
-            input type="hidden" name="experiment" value=(page.experiment.name());
-            input type="hidden" name="back" value=(page.visit.path);
+            (belongs_to(page))
             div.fields {
                 @for question in questions {
+                    @let guess = guesses.get(question.figure);
+                    @let wrong = guess.and_then(|guess| guess::read(guess).err());
                     label {
                         span { (question.label) }
                         span.field {
-                            input name=(question.figure) value=[guesses.get(question.figure)] inputmode="decimal"
-                                autocomplete="off" maxlength="12" size="8" pattern="[0-9]*[.,]?[0-9]*";
+                            input name=(question.figure) value=[guess.map(as_written)] inputmode="decimal" autocomplete="off" maxlength="24" size="8"
+                                aria-invalid=[wrong.map(|_| "true")];
                             span.unit { (question.unit) }
                         }
+                        @if let Some(wrong) = wrong { span.wrong role="alert" { "This cannot be read: " (wrong) "." } }
                     }
                 }
             }
             button type="submit" { "Write it down" }
         }
+    }
+}
+
+/// A guess as the page writes numbers, or else as it was typed.
+fn as_written(guess: &str) -> String {
+    guess::read(guess).map_or(guess.to_owned(), figure::exactly)
+}
+
+/// The form in which a visitor says what runs are to be called.
+fn name_form(page: &Page<'_>) -> Markup {
+    html! {
+        form.name action="/name" method="post" {
+            (belongs_to(page))
+            label { span { "Your runs are called" } input name="name" value=(page.visit.run) maxlength="40" size="14" autocomplete="nickname"; }
+            button type="submit" { "Call them so" }
+            a href="/runs" { "All runs" }
+        }
+    }
+}
+
+fn belongs_to(page: &Page<'_>) -> Markup {
+    html! {
+        input type="hidden" name="experiment" value=(page.sheet);
+        input type="hidden" name="back" value=(page.visit.path);
     }
 }
 
@@ -296,38 +351,102 @@ pub fn chart(known: &Known, title: &str, format: Format, series: &[(&str, &str)]
     }
 }
 
-/// A column of the table that sets guesses and outcomes side by side.
+/// A figure of the table that sets guesses and outcomes side by side.
 pub struct Row {
-    /// Name of the figure in the outcome, with the prefix of its server.
+    /// Name of the figure in the outcome.
     pub figure: &'static str,
     /// What it is called.
     pub label: &'static str,
     /// How it is written.
     pub format: Format,
+    /// The one side that has it; none where all have it.
+    pub only: Option<&'static str>,
 }
 
-/// Guess and outcome side by side.
-fn outcome_table(page: &Page<'_>, rows: &[Row], known: &Known) -> Markup {
-    let guesses = page.visit.guesses(page.experiment);
-    let (state, says) = known.run_state();
+impl Row {
+    /// A figure that every side has.
+    pub const fn of_all(figure: &'static str, label: &'static str, format: Format) -> Self {
+        Self { figure, label, format, only: None }
+    }
+
+    /// A figure that one side has.
+    pub const fn of(side: &'static str, figure: &'static str, label: &'static str, format: Format) -> Self {
+        Self { figure, label, format, only: Some(side) }
+    }
+}
+
+/// Guess and outcome side by side, the sides of each figure below each other.
+fn outcome_table(page: &Page<'_>, sides: &[Side], rows: &[Row], known: &Known) -> Markup {
+    let guesses = page.visit.guesses(page.sheet);
+    let tool = page.visit.tool(page.sheet);
     html! {
-        p.state role="status" data-run-state=(state) { (says) }
+        p.state role="status" data-run-state="" {
+            @for (index, side) in sides.iter().enumerate() {
+                @if index > 0 { br; }
+                span data-side=(side.name) data-label=(side.label) { (known.says_of(*side)) } "."
+            }
+        }
+        p.note data-mixed="" { (known.mixed()) }
         div.scroll {
             table.outcome {
-                thead { tr { th scope="col" { "Figure" } th.number scope="col" { "Your guess" } th.number scope="col" { "Outcome" } th.number scope="col" { "Off by" } } }
+                thead { tr {
+                    th scope="col" { "Figure" }
+                    th.number scope="col" { "Your guess" }
+                    th.number scope="col" { "In the server" }
+                    th.number scope="col" { "Your tool" }
+                    th.number scope="col" { "The rest" }
+                    th.number scope="col" { "Off by" }
+                } }
                 tbody {
                     @for row in rows {
-                        @let guess = guesses.get(row.figure);
-                        @let value = known.outcome(row.figure);
-                        tr {
-                            th scope="row" { (row.label) @if !row.format.unit().is_empty() { span.unit { ", " (row.format.unit()) } } }
-                            td.number { @if let Some(guess) = guess { (guess) } @else { span.none { "–" } } }
-                            td.number data-outcome=(row.figure) data-format=(row.format.name()) { (written(value, row.format)) }
-                            td.number data-off=(row.figure) data-guess=[guess] { (off_by(guess, value)) }
+                        @for side in sides.iter().filter(|side| row.only.is_none_or(|only| only == side.name)) {
+                            (outcome_row(row, *side, &guesses, &tool, known))
                         }
                     }
                 }
             }
+        }
+        p.note { "A run is yours where its address ends in " code { "?run=" (page.visit.run) } "; until you have one, the last that nobody put a name to is shown." }
+    }
+}
+
+fn outcome_row(row: &Row, side: Side, guesses: &Notes, tool: &Notes, known: &Known) -> Markup {
+    let figure = format!("{}.{}", side.name, row.figure);
+    let guess = guesses.get(&figure).and_then(|guess| guess::read(guess).ok());
+    let told: Option<f64> = tool.get(&figure).and_then(|told| told.parse().ok());
+    let value = known.outcome(side.name, row.figure);
+    let rest =
+        told.zip(value).filter(|_| row.format == Format::Milliseconds).map(|(told, value)| (told - value).max(0.0));
+    let off = guess.zip(told.or(value)).map(|(guess, outcome)| figure::off_by(guess, outcome));
+    html! {
+        tr {
+            th scope="row" { (side.label) ": " (row.label) @if !row.format.unit().is_empty() { span.unit { ", " (row.format.unit()) } } }
+            td.number { @if let Some(guess) = guess { (figure::exactly(guess)) } @else { span.none { "–" } } }
+            td.number data-outcome=(figure) data-format=(row.format.name()) { (written(value, row.format)) }
+            td.number data-tool=[told.map(|_| &figure)] { (written(told, row.format)) }
+            td.number data-rest=[(row.format == Format::Milliseconds).then_some(&figure)] data-told=[told] { (written(rest, row.format)) }
+            td.number data-off=(figure) data-guess=[guess] data-told=[told] { (off.unwrap_or_else(|| "–".into())) }
+        }
+    }
+}
+
+/// A lesson of its own: why a tool sees longer times than the server.
+fn the_rest(page: &Page<'_>, sides: &[Side]) -> Markup {
+    let unread = page.visit.tool(page.sheet).get("unread").is_some_and(|side| !side.is_empty());
+    html! {
+        h3 { "Where did the rest go?" }
+        p { "The server looks at its clock when it has read a request and again when the answer is ready. Your tool looks when it begins to send and again when all has come. What lies between is connections, queues in the kernel, a turn on the CPU, and the tool itself. Lay the two beside each other: your guess is about what callers see." }
+        form.tool action="/tool" method="post" {
+            (belongs_to(page))
+            label { span { "What " code { "ab" } " or " code { "k6" } " printed" } textarea name="text" rows="4" maxlength="20000" {} }
+            @if unread { p.wrong role="alert" { "No figures of ab or k6 were found in it." } }
+            fieldset {
+                legend { "of" }
+                @for (index, side) in sides.iter().enumerate() {
+                    label.choice { input type="radio" name="side" value=(side.name) checked[index == 0]; (side.label) }
+                }
+            }
+            button type="submit" { "Lay it beside" }
         }
     }
 }
@@ -350,12 +469,4 @@ fn source_states(sources: &[Source]) -> Markup {
 
 fn written(value: Option<f64>, format: Format) -> String {
     value.map_or("–".into(), |value| format.write(value))
-}
-
-fn off_by(guess: Option<&str>, outcome: Option<f64>) -> String {
-    let guess = guess.and_then(|guess| guess.parse::<f64>().ok());
-    match (guess, outcome) {
-        (Some(guess), Some(outcome)) => figure::off_by(guess, outcome),
-        _ => "–".into(),
-    }
 }

@@ -8,8 +8,9 @@ use axum::http::request::Parts;
 use axum_extra::extract::CookieJar;
 
 use super::Experiment;
-use crate::guess::Guesses;
-use crate::server::Ports;
+use crate::guess::{GUESS, TOOL};
+use crate::server::{Ports, Word};
+use crate::visitor::{Name, Notes};
 
 /// A visitor's view of the server.
 #[derive(Debug)]
@@ -18,15 +19,24 @@ pub struct Visit {
     pub path: String,
     /// Where the other servers of the lab listen.
     pub ports: Ports,
+    /// What this visitor's runs are called.
+    pub run: String,
+    /// Whether the lab asks for a word before it empties, retries or switches anything.
+    pub asks_for_word: bool,
     authority: String,
     host: String,
     cookies: CookieJar,
 }
 
 impl Visit {
-    /// What this visitor guessed.
-    pub fn guesses(&self, experiment: Experiment) -> Guesses {
-        Guesses::read(&self.cookies, experiment.name())
+    /// What this visitor guessed on a sheet.
+    pub fn guesses(&self, sheet: &str) -> Notes {
+        Notes::read(&self.cookies, GUESS, sheet)
+    }
+
+    /// What this visitor's tool said.
+    pub fn tool(&self, sheet: &str) -> Notes {
+        Notes::read(&self.cookies, TOOL, sheet)
     }
 
     /// Address of an experiment, seen from a page of the experiment `here`.
@@ -43,6 +53,17 @@ impl Visit {
     pub fn here(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
+
+    /// The same for a request of this visitor's run, quoted for a shell.
+    pub fn request(&self, path: &str) -> String {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        format!("'{}{mark}run={}'", self.here(path), self.run)
+    }
+
+    /// The host that the visitor used, without a port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Visit {
@@ -53,6 +74,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
         Ok(Self {
             path: parts.uri.path_and_query().map_or("/".into(), |path| path.as_str().to_owned()),
             ports: parts.extensions.get().copied().unwrap_or_default(),
+            run: parts.extensions.get::<Name>().map(|name| name.0.clone()).unwrap_or_default(),
+            asks_for_word: parts.extensions.get::<Word>().is_some_and(Word::is_set),
             authority: host.to_owned(),
             host: name_of(host).to_owned(),
             cookies: CookieJar::from_headers(&parts.headers),

@@ -1,12 +1,11 @@
 //! Named resources and the places in them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 /// How long one use holds its place.
 pub const USE: Duration = Duration::from_millis(500);
@@ -15,55 +14,83 @@ pub const USE: Duration = Duration::from_millis(500);
 pub struct Resource {
     /// What it is called in addresses and on pages.
     pub name: String,
-    /// Most uses at once; `None` is as many as come.
-    pub limit: Option<usize>,
-    places: Arc<Semaphore>,
-    capacity: usize,
-    peak: AtomicUsize,
+    /// Whether it has a limit of its own, which is not switched.
+    own_limit: bool,
+    places: Arc<Places>,
+}
+
+struct Places {
+    count: Mutex<Count>,
+    given_back: Notify,
+}
+
+struct Count {
+    in_use: usize,
+    limit: Option<usize>,
 }
 
 /// A place taken. It is given back when this is dropped, however that comes about.
 pub struct Place {
-    _permit: OwnedSemaphorePermit,
+    /// Uses under way when it was taken, this one included.
+    pub in_use: usize,
+    places: Arc<Places>,
 }
 
 impl Resource {
     /// An unused resource.
     pub fn new(name: String, limit: Option<usize>) -> Self {
-        let capacity = limit.unwrap_or(Semaphore::MAX_PERMITS);
-        Self { name, limit, places: Arc::new(Semaphore::new(capacity)), capacity, peak: AtomicUsize::new(0) }
+        let count = Mutex::new(Count { in_use: 0, limit });
+        Self { name, own_limit: false, places: Arc::new(Places { count, given_back: Notify::new() }) }
     }
 
-    /// Takes a place if one is free: the test and the increment are one atomic step.
+    /// Takes a place if one is free: the test and the increment are one step.
     pub fn try_take(&self) -> Option<Place> {
-        let permit = self.places.clone().try_acquire_owned().ok()?;
-        Some(self.taken(permit))
+        let mut count = self.places.count();
+        if count.limit.is_some_and(|limit| count.in_use >= limit) {
+            return None;
+        }
+        count.in_use += 1;
+        Some(Place { in_use: count.in_use, places: self.places.clone() })
     }
 
     /// Takes a place, waiting in line until one is free.
-    pub async fn take(&self) -> Option<Place> {
-        let permit = self.places.clone().acquire_owned().await.ok()?;
-        Some(self.taken(permit))
+    pub async fn take(&self) -> Place {
+        loop {
+            let given_back = self.places.given_back.notified();
+            if let Some(place) = self.try_take() {
+                return place;
+            }
+            given_back.await;
+        }
     }
 
     /// Uses under way.
     pub fn in_use(&self) -> usize {
-        self.capacity - self.places.available_permits()
+        self.places.count().in_use
     }
 
-    /// Most uses at once since [`Resource::forget_peak`].
-    pub fn peak(&self) -> usize {
-        self.peak.load(Ordering::Relaxed)
+    /// Most uses at once; `None` is as many as come.
+    pub fn limit(&self) -> Option<usize> {
+        self.places.count().limit
     }
 
-    /// Begins a new count of the peak.
-    pub fn forget_peak(&self) {
-        self.peak.store(self.in_use(), Ordering::Relaxed);
+    /// Switches the limit. Who has a place keeps it.
+    fn set_limit(&self, limit: Option<usize>) {
+        self.places.count().limit = limit;
+        self.places.given_back.notify_waiters();
     }
+}
 
-    fn taken(&self, permit: OwnedSemaphorePermit) -> Place {
-        self.peak.fetch_max(self.in_use(), Ordering::Relaxed);
-        Place { _permit: permit }
+impl Places {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.count().in_use -= 1;
+        self.places.given_back.notify_one();
     }
 }
 
@@ -108,6 +135,16 @@ impl Resources {
         }
     }
 
+    /// What is meant where a request names none.
+    pub fn first(&self) -> &Arc<Resource> {
+        &self.first
+    }
+
+    /// Switches the limit of all that have none of their own.
+    pub fn set_limit(&self, limit: Option<usize>) {
+        self.all().filter(|resource| !resource.own_limit).for_each(|resource| resource.set_limit(limit));
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.by_name.values()
@@ -118,7 +155,7 @@ fn parse(spec: &str, limit: Option<usize>) -> anyhow::Result<Resource> {
     let (name, limit) = match spec.split_once('=') {
         None => (spec, limit),
         Some((name, own)) => match own.parse::<usize>() {
-            Ok(own) if (1..=Semaphore::MAX_PERMITS).contains(&own) => (name, Some(own)),
+            Ok(own) if own > 0 => (name, Some(own)),
             _ => bail!("--resource {spec}: the limit must be a whole number of at least 1"),
         },
     };
@@ -126,7 +163,7 @@ fn parse(spec: &str, limit: Option<usize>) -> anyhow::Result<Resource> {
     if name.is_empty() || !name.chars().all(is_plain) {
         bail!("--resource {spec}: a name consists of ASCII letters, digits, - and _");
     }
-    Ok(Resource::new(name.to_owned(), limit))
+    Ok(Resource { own_limit: spec.contains('='), ..Resource::new(name.to_owned(), limit) })
 }
 
 #[cfg(test)]
@@ -153,14 +190,28 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
                         let place = resource.try_take();
-                        assert!(resource.in_use() <= 15);
+                        assert!(resource.in_use() <= 15 && place.as_ref().is_none_or(|place| place.in_use <= 15));
                         drop(place);
                     }
                 });
             }
         });
         assert_eq!(resource.in_use(), 0);
-        assert!(resource.peak() <= 15);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_raised_lets_those_in_line_in() {
+        let resource = Arc::new(Resource::new("a".into(), Some(1)));
+        let _first = resource.try_take().expect("free");
+        let waiting = tokio::spawn({
+            let resource = resource.clone();
+            async move { resource.take().await.in_use }
+        });
+        tokio::task::yield_now().await;
+        resource.set_limit(Some(2));
+        assert_eq!(waiting.await.expect("a place"), 2);
+        resource.set_limit(Some(1));
+        assert!(resource.try_take().is_none());
     }
 
     #[tokio::test]
@@ -179,8 +230,11 @@ mod tests {
     fn reads_names_and_limits() {
         let specs = ["mock".to_owned(), "printer=1".to_owned()];
         let resources = Resources::new(&specs, Some(15)).expect("valid");
-        assert_eq!(resources.get(None).map(|found| (found.name.as_str(), found.limit)), Some(("mock", Some(15))));
-        assert_eq!(resources.get(Some("printer")).and_then(|found| found.limit), Some(1));
+        assert_eq!(resources.get(None).map(|found| (found.name.as_str(), found.limit())), Some(("mock", Some(15))));
+        assert_eq!(resources.get(Some("printer")).and_then(|found| found.limit()), Some(1));
+        resources.set_limit(None);
+        let limits: Vec<_> = resources.all().map(|resource| resource.limit()).collect();
+        assert_eq!(limits, [None, Some(1)], "its own limit is not switched");
         assert!(resources.get(Some("none")).is_none());
     }
 

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,13 +19,20 @@ use super::page;
 use super::place::{Place, Resource, Resources};
 use super::stage::Stage;
 use super::trend::{self, Trend};
+use crate::class::{Class, Part};
 use crate::live::hub::Hub;
 use crate::live::recorder::record;
+use crate::live::run::Key;
 use crate::live::sampler::{Figures, Subject};
 use crate::live::station::Station;
-use crate::page::Visit;
 use crate::page::assets::protect;
+use crate::page::{Experiment, Visit};
 use crate::server::{self, Listen, Ports};
+use crate::switches::{Kind, LIMIT, Switches};
+use crate::visitor::name_visitor;
+
+/// The sides, in the order of their routes.
+const SIDES: [&str; 3] = ["serial", "async", "line"];
 
 /// Options of `lab resource`.
 #[derive(clap::Args, Clone, Debug)]
@@ -82,7 +90,7 @@ impl Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = server::shutdown_on_signal()?;
     let listeners = args.listen.bind(args.port).await?;
-    let lab = Lab::new(args.resources()?, args.max_background as usize, args.max_events as usize, &shutdown)?;
+    let lab = Lab::new(&args, &shutdown)?;
     server::serve("resource", &args.listen, listeners, lab.router(), shutdown).await?;
     lab.end().await;
     Ok(())
@@ -93,6 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 pub(super) struct Lab {
     pub scarce: Arc<Scarce>,
     pub station: Station,
+    pub class: Class,
     trends: Arc<BTreeMap<String, Arc<Hub>>>,
 }
 
@@ -100,36 +109,36 @@ pub(super) struct Lab {
 pub(super) struct Scarce {
     pub resources: Resources,
     pub stage: Stage,
+    switches: Arc<Switches>,
     background: TaskTracker,
     max_background: usize,
 }
 
 impl Lab {
-    fn new(
-        resources: Resources,
-        max_background: usize,
-        max_events: usize,
-        shutdown: &CancellationToken,
-    ) -> anyhow::Result<Self> {
+    fn new(args: &Args, shutdown: &CancellationToken) -> anyhow::Result<Self> {
+        let resources = args.resources()?;
+        let limit = args.limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let first = resources.first().name.clone();
         let scarce = Arc::new(Scarce {
             resources,
-            stage: Stage::start(max_events),
+            stage: Stage::start(args.max_events as usize),
+            switches: Switches::new([(&LIMIT, limit)]),
             background: TaskTracker::new(),
-            max_background,
+            max_background: args.max_background as usize,
         });
-        let forgetful = scarce.clone();
-        let station = Station::new(scarce.clone(), shutdown.clone(), move || forgetful.forget_peaks())?;
+        let station =
+            Station::new(Experiment::Resource, &SIDES, Some(&first), scarce.clone(), shutdown.clone(), || {})?;
         add_gauges(&station, &scarce);
         let trends = scarce.resources.all().map(|resource| (resource.name.clone(), trend_hub(resource, shutdown)));
-        Ok(Self { trends: Arc::new(trends.collect()), scarce, station })
+        let class = Class::new(scarce.clone(), station.recorder.clone());
+        Ok(Self { trends: Arc::new(trends.collect()), class, scarce, station })
     }
 
     fn router(&self) -> Router {
         let work = Router::new()
-            .route("/part1/serial", get(serial))
-            .route("/part1/async", get(asynchronous))
-            .route("/part2/genstage", get(genstage))
-            .layer(from_fn_with_state(self.station.recorder.clone(), record))
+            .route("/part1/serial", self.counted(SIDES[0], get(serial)))
+            .route("/part1/async", self.counted(SIDES[1], get(asynchronous)))
+            .route("/part2/genstage", self.counted(SIDES[2], get(genstage)))
             .with_state(self.clone());
         let pages = Router::new()
             .route("/", get(index))
@@ -137,8 +146,25 @@ impl Lab {
             .route("/part1/live", get(part1_live))
             .route("/part2", get(part2))
             .layer(from_fn(protect))
+            .layer(from_fn(name_visitor))
             .with_state(self.clone());
-        self.station.routes().merge(work).merge(pages)
+        self.station.routes().merge(self.class.routes()).merge(work).merge(pages)
+    }
+
+    fn counted(&self, side: &'static str, method: MethodRouter<Self>) -> MethodRouter<Self> {
+        method.layer(from_fn_with_state(self.station.counted(side), record))
+    }
+
+    /// Holds the place in a task of its own, so that a caller who goes away changes nothing, and has the run of `key`
+    /// know of it.
+    fn hold(&self, place: Place, key: &Key) -> tokio::task::JoinHandle<()> {
+        let recorder = &self.station.recorder;
+        recorder.note_most(key, "peak_use", place.in_use as f64);
+        let behind = recorder.behind(key);
+        self.scarce.background.spawn(async move {
+            place.hold().await;
+            drop(behind);
+        })
     }
 
     /// Lets the uses under way end; the line of part 2 is in memory and ends with the process.
@@ -153,13 +179,9 @@ impl Lab {
 }
 
 impl Scarce {
-    /// Holds the place in a task of its own, so that a caller who goes away changes nothing.
-    fn hold(&self, place: Place) -> tokio::task::JoinHandle<()> {
-        self.background.spawn(place.hold())
-    }
-
-    fn forget_peaks(&self) {
-        self.resources.all().for_each(|resource| resource.forget_peak());
+    fn apply_limit(&self) {
+        let limit = self.switches.number(&LIMIT);
+        self.resources.set_limit((limit > 0).then_some(limit as usize));
     }
 
     fn in_use(&self) -> usize {
@@ -177,14 +199,28 @@ impl Subject for Scarce {
         ];
         Box::pin(async { figures })
     }
+}
 
-    fn outcome(&self) -> Figures {
-        let peak = self.resources.all().map(|resource| resource.peak()).max();
-        vec![("peak_use", peak.unwrap_or(0) as f64)]
+impl Part for Scarce {
+    fn switches(&self) -> &Switches {
+        &self.switches
     }
 
-    fn is_busy(&self) -> bool {
-        self.in_use() > 0 || self.stage.waiting() > 0
+    fn switch(&self, kind: &'static Kind, value: String) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.switches.set(kind, value);
+        self.apply_limit();
+        Box::pin(async { Ok(()) })
+    }
+
+    fn reset(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.switches.forget();
+        self.apply_limit();
+        Box::pin(async { Ok(()) })
+    }
+
+    fn holds(&self) -> BoxFuture<'_, anyhow::Result<Map<String, Value>>> {
+        let holds = json!({ "in_use": self.in_use(), "enqueued": self.stage.waiting() });
+        Box::pin(async move { Ok(holds.as_object().cloned().unwrap_or_default()) })
     }
 }
 
@@ -204,20 +240,20 @@ struct Which {
     resource: Option<String>,
 }
 
-async fn serial(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {
+async fn serial(State(lab): State<Lab>, Extension(key): Extension<Key>, Query(which): Query<Which>) -> Response {
     let Some(resource) = lab.scarce.resources.get(which.resource.as_deref()) else {
         return unknown();
     };
     let Some(place) = resource.try_take() else {
         return exhausted(resource);
     };
-    match lab.scarce.hold(place).await {
+    match lab.hold(place, &key).await {
         Ok(()) => ok(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the use was broken off\n").into_response(),
     }
 }
 
-async fn asynchronous(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {
+async fn asynchronous(State(lab): State<Lab>, Extension(key): Extension<Key>, Query(which): Query<Which>) -> Response {
     let Some(resource) = lab.scarce.resources.get(which.resource.as_deref()) else {
         return unknown();
     };
@@ -227,15 +263,23 @@ async fn asynchronous(State(lab): State<Lab>, Query(which): Query<Which>) -> Res
     let Some(place) = resource.try_take() else {
         return exhausted(resource);
     };
-    lab.scarce.hold(place);
+    lab.hold(place, &key);
     ok()
 }
 
-async fn genstage(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {
+async fn genstage(State(lab): State<Lab>, Extension(key): Extension<Key>, Query(which): Query<Which>) -> Response {
     let Some(resource) = lab.scarce.resources.get(which.resource.as_deref()) else {
         return unknown();
     };
-    if !lab.scarce.stage.enqueue(resource.clone()) {
+    let recorder = lab.station.recorder.clone();
+    let behind = recorder.behind(&key);
+    let report = Box::new(move |waited, in_use| {
+        // It is kept until the event is done.
+        let _behind = &behind;
+        recorder.note_wait(&key, waited);
+        recorder.note_most(&key, "peak_use", in_use as f64);
+    });
+    if !lab.scarce.stage.enqueue(resource.clone(), report) {
         return overloaded("the line is full");
     }
     ok()
@@ -266,11 +310,12 @@ async fn part1(State(lab): State<Lab>, visit: Visit, Query(which): Query<Which>)
     let Some(resource) = lab.scarce.resources.get(which.resource.as_deref()) else {
         return unknown();
     };
-    page::part1(&visit, &lab.station.known("").await, resource).into_response()
+    let known = lab.station.known("", &visit, Some(&resource.name)).await;
+    page::part1(&visit, &known, resource, lab.class.section(&visit)).into_response()
 }
 
 async fn part2(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::part2(&visit, &lab.station.known("").await)
+    page::part2(&visit, &lab.station.known("", &visit, None).await, lab.class.section(&visit))
 }
 
 async fn part1_live(State(lab): State<Lab>, Query(which): Query<Which>) -> Response {

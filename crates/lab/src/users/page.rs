@@ -6,24 +6,26 @@ use super::store::Side;
 use crate::guess::Question;
 use crate::page::{self, Experiment, Format, Known, Page, Row, Source, Steps, Visit};
 
-const QUESTIONS: [Question; 4] = [
+const SIDES: [page::Side; 2] =
+    [page::Side { name: "blocking", label: "Blocking" }, page::Side { name: "nonblocking", label: "Non-blocking" }];
+
+const QUESTIONS: [Question; 6] = [
     Question { figure: "blocking.rate", label: "Blocking: requests answered per second", unit: "/s" },
     Question { figure: "nonblocking.rate", label: "Non-blocking: requests answered per second", unit: "/s" },
     Question { figure: "blocking.p99", label: "Blocking: response time that 99 % stay within", unit: "ms" },
     Question { figure: "nonblocking.p99", label: "Non-blocking: response time that 99 % stay within", unit: "ms" },
+    Question { figure: "blocking.longest_ping", label: "Blocking: longest ping", unit: "ms" },
+    Question { figure: "nonblocking.longest_ping", label: "Non-blocking: longest ping", unit: "ms" },
 ];
 
-const ROWS: [Row; 10] = [
-    Row { figure: "blocking.rate", label: "Blocking: requests answered", format: Format::Rate },
-    Row { figure: "nonblocking.rate", label: "Non-blocking: requests answered", format: Format::Rate },
-    Row { figure: "blocking.p50", label: "Blocking: response time, median", format: Format::Milliseconds },
-    Row { figure: "nonblocking.p50", label: "Non-blocking: response time, median", format: Format::Milliseconds },
-    Row { figure: "blocking.p99", label: "Blocking: response time, 99 % within", format: Format::Milliseconds },
-    Row { figure: "nonblocking.p99", label: "Non-blocking: response time, 99 % within", format: Format::Milliseconds },
-    Row { figure: "blocking.failed", label: "Blocking: requests failed", format: Format::Count },
-    Row { figure: "nonblocking.failed", label: "Non-blocking: requests failed", format: Format::Count },
-    Row { figure: "blocking.peak_in_flight", label: "Blocking: most in flight at once", format: Format::Count },
-    Row { figure: "nonblocking.peak_in_flight", label: "Non-blocking: most in flight at once", format: Format::Count },
+const ROWS: [Row; 7] = [
+    Row::of_all("rate", "requests answered", Format::Rate),
+    Row::of_all("p50", "response time, median", Format::Milliseconds),
+    Row::of_all("p99", "response time, 99 % within", Format::Milliseconds),
+    Row::of_all("longest_ping", "longest ping", Format::Milliseconds),
+    Row::of_all("failed", "requests failed", Format::Count),
+    Row::of_all("peak_in_flight", "most in flight at once", Format::Count),
+    Row::of_all("requests", "requests in all", Format::Count),
 ];
 
 /// What the page tells about its server.
@@ -31,12 +33,21 @@ const ROWS: [Row; 10] = [
 pub(super) struct Setting {
     pub side: Side,
     pub connections: u32,
-    pub query_delay: u32,
 }
 
-pub(super) fn index(setting: Setting, visit: &Visit, known: &Known) -> Markup {
+pub(super) fn index(setting: Setting, delay: u32, visit: &Visit, known: &Known, class: Markup) -> Markup {
+    let run = &visit.run;
+    let k6 = |side: &str, port: u16| {
+        format!(
+            "k6 run -e RUN={run} -e {}_URL={} k6/{side}.js",
+            side.to_uppercase(),
+            visit.on_port(port).trim_end_matches('/')
+        )
+    };
+    let blocking = k6("blocking", visit.ports.blocking_port);
     let page = Page {
         experiment: Experiment::Blocking,
+        sheet: "blocking",
         title: "Blocking and non-blocking",
         visit,
         sources: sources(setting.side, visit),
@@ -48,18 +59,19 @@ pub(super) fn index(setting: Setting, visit: &Visit, known: &Known) -> Markup {
         }),
         questions: &QUESTIONS,
         run: html! {
-            (page::command("k6 run k6/blocking.js", "Ten users for five seconds, blocking:"))
-            (page::command("k6 run k6/nonblocking.js", "The same, non-blocking:"))
-            (page::command("k6 run -e VUS=1000 k6/blocking.js", "A thousand users (for a slow database, start the lab with LAB_QUERY_DELAY=100 in its environment):"))
+            (page::command(&blocking, "Ten users for five seconds, blocking:"))
+            (page::command(&k6("nonblocking", visit.ports.nonblocking_port), "The same, non-blocking:"))
+            (page::command(&blocking.replace("k6 run", "k6 run -e VUS=1000"), "A thousand users; the same on the other side. A slow database can be switched on below:"))
             (page::command("cargo arena experiment blocking", "The whole ladder, 10 to 5,000 users, fast and slow database, in one table:"))
-            p.note { @if setting.query_delay > 0 { "This server's queries take " b { (setting.query_delay) " ms" } " longer." } @else { "The database is as fast as it can be: no delay is added." }
-                " While it runs, try " code { "curl " (visit.here("/ping")) } ": an answer that needs no database, but a free thread." }
+            p.note { @if delay > 0 { "This server's queries take " b { (delay) " ms" } " longer." } @else { "The database is as fast as it can be: no delay is added." }
+                " While a run goes on, each server answers a ping ten times a second: a request that needs no database, but on the blocking side a free thread. By hand: " code { "curl " (visit.here("/ping")) } }
         },
         watch: html! {
             div.charts {
                 (pair(known, "Requests answered", Format::Rate, &["blocking.rate", "nonblocking.rate"]))
                 (pair(known, "Response time, median", Format::Milliseconds, &["blocking.p50", "nonblocking.p50"]))
                 (pair(known, "Response time, 99 % within", Format::Milliseconds, &["blocking.p99", "nonblocking.p99"]))
+                (pair(known, "Ping: a request that needs no database", Format::Milliseconds, &["blocking.ping", "nonblocking.ping"]))
                 (pair(known, "Requests in flight", Format::Count, &["blocking.in_flight", "nonblocking.in_flight"]))
                 (pair(known, "Threads", Format::Count, &["blocking.threads", "nonblocking.threads"]))
                 (pair(known, "Context switches", Format::Rate, &["blocking.switches", "nonblocking.switches"]))
@@ -67,8 +79,10 @@ pub(super) fn index(setting: Setting, visit: &Visit, known: &Known) -> Markup {
                 (pair(known, "CPU, percent of one", Format::Percent, &["blocking.cpu", "nonblocking.cpu"]))
             }
         },
+        sides: &SIDES,
         rows: &ROWS,
         known,
+        class,
     })
 }
 
@@ -79,7 +93,15 @@ fn pair(known: &Known, title: &str, format: Format, figures: &[&str; 2]) -> Mark
 fn sources(here: Side, visit: &Visit) -> Vec<Source> {
     let ports = visit.ports;
     let url = |side, port| if side == here { "/live".to_owned() } else { format!("{}live", visit.on_port(port)) };
-    let source = |side, port, name| Source { prefix: prefix(side), url: url(side, port), name };
+    let source = |side, port, name| {
+        let url = url(side, port);
+        Source {
+            prefix: prefix(side),
+            outcomes: format!("{}outcomes?run={}", url.trim_end_matches("live"), visit.run),
+            url,
+            name,
+        }
+    };
     vec![
         source(Side::Blocking, ports.blocking_port, "Blocking"),
         source(Side::NonBlocking, ports.nonblocking_port, "Non-blocking"),

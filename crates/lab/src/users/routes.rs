@@ -1,31 +1,35 @@
 //! The two servers, which differ in their store alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio_postgres::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::Blocking;
 use super::non_blocking::NonBlocking;
 use super::page::{self, Setting};
+use super::ping::Pinger;
 use super::store::Store;
-use crate::database::Database;
+use crate::class::{Class, Part};
+use crate::database::{Database, connect};
 use crate::live::recorder::record;
 use crate::live::sampler::{Figures, Subject};
 use crate::live::station::Station;
-use crate::page::Visit;
 use crate::page::assets::protect;
+use crate::page::{Experiment, Visit};
 use crate::server::{self, Listen, Ports};
+use crate::switches::{Kind, QUERY_DELAY, Switches};
+use crate::visitor::name_visitor;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -80,8 +84,9 @@ pub struct NonBlockingArgs {
 ///
 /// When the port is taken.
 pub async fn run_blocking(args: BlockingArgs) -> anyhow::Result<()> {
-    let store = Arc::new(Blocking::new(&args.both.database, delay(&args.both)));
-    let served = serve(args.port, args.both, store.clone()).await;
+    let switches = switches(&args.both);
+    let store = Arc::new(Blocking::new(&args.both.database, switches.clone()));
+    let served = serve(args.port, args.both, store.clone(), switches).await;
     super::blocking::close(store).await;
     served
 }
@@ -92,21 +97,24 @@ pub async fn run_blocking(args: BlockingArgs) -> anyhow::Result<()> {
 ///
 /// When the port is taken.
 pub async fn run_non_blocking(args: NonBlockingArgs) -> anyhow::Result<()> {
-    let store = Arc::new(NonBlocking::new(&args.both.database, delay(&args.both))?);
-    serve(args.port, args.both, store).await
+    let switches = switches(&args.both);
+    let store = Arc::new(NonBlocking::new(&args.both.database, switches.clone())?);
+    serve(args.port, args.both, store, switches).await
 }
 
-async fn serve(port: u16, args: Args, store: Arc<dyn Store>) -> anyhow::Result<()> {
+async fn serve(port: u16, args: Args, store: Arc<dyn Store>, switches: Arc<Switches>) -> anyhow::Result<()> {
     let name = store.side().name();
     let shutdown = server::shutdown_on_signal()?;
     let listeners = args.listen.bind(port).await?;
     args.database.prepare(name, shutdown.clone());
-    let lab = Lab::new(store, &args, &shutdown)?;
+    let following = switches.clone().follow(args.database.database_url.clone());
+    tokio::spawn(shutdown.clone().run_until_cancelled_owned(following));
+    let lab = Lab::new(store, switches, &args, &shutdown)?;
     server::serve(name, &args.listen, listeners, lab.router(), shutdown).await
 }
 
-fn delay(args: &Args) -> Duration {
-    Duration::from_millis(args.query_delay.into())
+fn switches(args: &Args) -> Arc<Switches> {
+    Switches::new([(&QUERY_DELAY, args.query_delay.to_string())])
 }
 
 /// What every request of these servers needs.
@@ -114,42 +122,85 @@ fn delay(args: &Args) -> Duration {
 struct Lab {
     store: Arc<dyn Store>,
     station: Station,
+    class: Class,
+    users: Arc<Users>,
     setting: Setting,
     max_in_flight: u64,
 }
 
-struct Users;
+/// What the pages and whoever runs the class see of a server.
+struct Users {
+    pinger: Arc<Pinger>,
+    switches: Arc<Switches>,
+    config: Config,
+}
 
 impl Subject for Users {
     fn gauges(&self) -> BoxFuture<'_, Figures> {
-        Box::pin(async { vec![] })
+        Box::pin(async { vec![("ping", self.pinger.milliseconds())] })
+    }
+}
+
+impl Part for Users {
+    fn switches(&self) -> &Switches {
+        &self.switches
     }
 
-    fn outcome(&self) -> Figures {
-        vec![]
+    fn switch(&self, kind: &'static Kind, value: String) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move { self.switches.share(&connect(&self.config).await?, kind, value).await })
+    }
+
+    fn reset(&self) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async {
+            let client = connect(&self.config).await?;
+            client.execute("DELETE FROM users", &[]).await?;
+            self.switches.forget_everywhere(&client).await
+        })
+    }
+
+    fn holds(&self) -> BoxFuture<'_, anyhow::Result<Map<String, Value>>> {
+        Box::pin(async {
+            let client = connect(&self.config).await?;
+            let users: i64 = client.query_one("SELECT count(*) FROM users", &[]).await?.try_get(0)?;
+            Ok(Map::from_iter([("users".to_owned(), json!(users))]))
+        })
     }
 }
 
 impl Lab {
-    fn new(store: Arc<dyn Store>, args: &Args, shutdown: &CancellationToken) -> anyhow::Result<Self> {
-        let setting =
-            Setting { side: store.side(), connections: args.database.connections, query_delay: args.query_delay };
-        let station = Station::new(Arc::new(Users), shutdown.clone(), || {})?;
-        Ok(Self { store, station, setting, max_in_flight: args.max_in_flight.into() })
+    fn new(
+        store: Arc<dyn Store>,
+        switches: Arc<Switches>,
+        args: &Args,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let setting = Setting { side: store.side(), connections: args.database.connections };
+        let pinger = Arc::new(Pinger::default());
+        let users = Arc::new(Users { pinger: pinger.clone(), switches, config: args.database.database_url.clone() });
+        let (sides, begun) = (store.side().alone(), pinger.clone());
+        let station = Station::new(Experiment::Blocking, sides, None, users.clone(), shutdown.clone(), move || {
+            begun.begin();
+        })?;
+        let pinging = pinger.run(store.clone(), station.recorder.clone());
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(pinging));
+        let class = Class::new(users.clone(), station.recorder.clone());
+        Ok(Self { store, station, class, users, setting, max_in_flight: args.max_in_flight.into() })
     }
 
     fn router(&self) -> Router {
         let work = Router::new()
             .route("/users", post(create))
             .layer(DefaultBodyLimit::max(MAX_BODY))
-            .layer(from_fn_with_state(self.station.recorder.clone(), record))
+            .layer(from_fn_with_state(self.station.counted(self.store.side().name()), record))
+            .layer(from_fn(server::whole_body))
             .with_state(self.clone());
         let pages = Router::new()
             .route("/", get(index))
             .route("/ping", get(ping))
-            .layer(axum::middleware::from_fn(protect))
+            .layer(from_fn(protect))
+            .layer(from_fn(name_visitor))
             .with_state(self.clone());
-        self.station.routes().merge(work).merge(pages)
+        self.station.routes().merge(self.class.routes()).merge(work).merge(pages)
     }
 }
 
@@ -199,5 +250,7 @@ async fn ping(State(lab): State<Lab>) -> &'static str {
 }
 
 async fn index(State(lab): State<Lab>, visit: Visit) -> impl IntoResponse {
-    page::index(lab.setting, &visit, &lab.station.known(page::prefix(lab.setting.side)).await)
+    let known = lab.station.known(page::prefix(lab.setting.side), &visit, None).await;
+    let delay = lab.users.switches.number(&QUERY_DELAY);
+    page::index(lab.setting, delay, &visit, &known, lab.class.section(&visit))
 }

@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::switches::{QUERY_DELAY, Switches};
+
 /// How long a request waits for a free connection before it is told so.
 pub(super) const WAIT: Duration = Duration::from_secs(30);
 
 /// One statement and one commit per user. The delay is part of the statement, as a slow query's would be.
 pub(super) const INSERT: &str = "INSERT INTO users (name) SELECT $1 FROM pg_sleep($2)";
+
+/// Seconds that a query takes longer at this moment.
+pub(super) fn delay(switches: &Switches) -> f64 {
+    f64::from(switches.number(&QUERY_DELAY)) / 1e3
+}
 
 /// Stores users, one way of waiting or the other.
 pub(super) trait Store: Send + Sync + 'static {
@@ -36,6 +43,14 @@ impl Side {
         match self {
             Self::Blocking => "blocking",
             Self::NonBlocking => "nonblocking",
+        }
+    }
+
+    /// The sides that a server of this side has runs of.
+    pub fn alone(self) -> &'static [&'static str] {
+        match self {
+            Self::Blocking => &["blocking"],
+            Self::NonBlocking => &["nonblocking"],
         }
     }
 }

@@ -22,8 +22,8 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
 
-    /// Database connections of each server
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=150))]
+    /// Database connections of each server, by default as many as in docker-compose.yml
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=150))]
     connections: u32,
 }
 

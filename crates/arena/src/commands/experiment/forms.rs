@@ -31,6 +31,37 @@ pub(super) struct Args {
     seconds: u32,
 }
 
+/// Options of `arena experiment burst`.
+#[derive(clap::Args)]
+pub(super) struct BurstArgs {
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Opinions sent each way
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    opinions: u32,
+
+    /// Seconds in which they are sent
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+
+    /// Milliseconds of work that storing an opinion takes
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    work: u32,
+}
+
+/// What is sent, and what storing it takes.
+struct Load {
+    opinions: u32,
+    seconds: u32,
+    work: u32,
+    cpus: f64,
+}
+
+/// Database connections of the server, as in `docker-compose.yml`; the worker does as many jobs at once, so that both
+/// ways get the same of the database.
+const CONNECTIONS: u32 = 5;
+
 const WAYS: [(&str, &str); 2] = [("opinion", "at once"), ("opinion-async", "queued")];
 
 const COLUMNS: [Column; 9] = [
@@ -45,33 +76,70 @@ const COLUMNS: [Column; 9] = [
     Column { title: "CPU / 1,000", unit: "ms" },
 ];
 
-/// Sends opinions both ways.
+/// Sends opinions both ways, evenly and with nothing to do for them but a row.
 pub(super) fn run(args: &Args) -> anyhow::Result<Table> {
-    let bench = Bench::new(&args.common)?.with_database()?;
-    let database = bench.database();
-    let parts = Parts {
-        server: Server::listening(&bench, &["forms", "--database-url", &database])?,
-        worker: Server::working(&bench, &["worker", "--database-url", &database])?,
-    };
-    let mut rows = Vec::new();
-    let mut complaints = Vec::new();
-    for (side, (way, label)) in WAYS.into_iter().enumerate() {
-        eprintln!("k6 on opinions {label}");
-        rows.push(measure(&bench, args, &parts, side, way, label, &mut complaints)?);
-    }
+    let Args { common, opinions, seconds } = args;
+    let load = Load { opinions: *opinions, seconds: *seconds, work: 0, cpus: common.cpus };
+    let (rows, complaints) = both_ways(common, &load)?;
     Ok(Table {
         schema: 1,
         name: "forms",
         title: "Opinions stored at once, or queued: who waits, and for how long?".into(),
-        setting: format!(
-            "k6 sends {} opinions in {} s each way; {} CPU for the server and as much for the worker; CPU is that of both",
-            args.opinions, args.seconds, args.common.cpus
-        ),
+        setting: load.setting(),
         columns: COLUMNS.to_vec(),
         rows,
         lesson: "A queue does not make small work cheap: the job is itself a commit, and the opinion appears later. It pays where the work is long or its target may be away.".into(),
         complaints,
     })
+}
+
+/// Sends a burst of opinions both ways, each of which is work.
+pub(super) fn run_burst(args: &BurstArgs) -> anyhow::Result<Table> {
+    let BurstArgs { common, opinions, seconds, work } = args;
+    let load = Load { opinions: *opinions, seconds: *seconds, work: *work, cpus: common.cpus };
+    let (rows, complaints) = both_ways(common, &load)?;
+    Ok(Table {
+        schema: 1,
+        name: "burst",
+        title: "A burst of slow work, done at once or queued: who is turned away?".into(),
+        setting: load.setting(),
+        columns: COLUMNS.to_vec(),
+        rows,
+        lesson: "The work takes as long either way. At once, callers wait for it, and are turned away when they wait too long; a queue takes all of them in milliseconds and works them off afterwards.".into(),
+        complaints,
+    })
+}
+
+impl Load {
+    fn setting(&self) -> String {
+        let work = match self.work {
+            0 => String::new(),
+            work => format!(
+                "; storing one takes {work} ms of work on one of {CONNECTIONS} connections, or of {CONNECTIONS} jobs at once"
+            ),
+        };
+        format!(
+            "k6 sends {} opinions in {} s each way; {} CPU for the server and as much for the worker; CPU is that of both{work}",
+            self.opinions, self.seconds, self.cpus
+        )
+    }
+}
+
+fn both_ways(common: &Common, load: &Load) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
+    let bench = Bench::new(common)?.with_database()?;
+    let (database, work, connections) = (bench.database(), load.work.to_string(), CONNECTIONS.to_string());
+    let both = ["--database-url", &database, "--connections", &connections, "--work", &work];
+    let parts = Parts {
+        server: Server::listening(&bench, &[&["forms"], &both[..]].concat())?,
+        worker: Server::working(&bench, &[&["worker", "--jobs", &connections], &both[..]].concat())?,
+    };
+    let mut rows = Vec::new();
+    let mut complaints = Vec::new();
+    for (side, (way, label)) in WAYS.into_iter().enumerate() {
+        eprintln!("k6 on opinions {label}");
+        rows.push(measure(&bench, load, &parts, side, way, label, &mut complaints)?);
+    }
+    Ok((rows, complaints))
 }
 
 struct Parts {
@@ -81,7 +149,7 @@ struct Parts {
 
 fn measure(
     bench: &Bench,
-    args: &Args,
+    sent: &Load,
     parts: &Parts,
     side: usize,
     way: &str,
@@ -94,8 +162,8 @@ fn measure(
         ("FORMS_URL", parts.server.url.clone()),
         ("WAY", way.into()),
         ("RUN", "experiment".into()),
-        ("OPINIONS", args.opinions.to_string()),
-        ("SECONDS", args.seconds.to_string()),
+        ("OPINIONS", sent.opinions.to_string()),
+        ("SECONDS", sent.seconds.to_string()),
     ];
     let observed = [("server", &parts.server), ("worker", &parts.worker)];
     let observer = Observer::start(observed.map(|(name, part)| (name.to_owned(), part.target())).into())?;

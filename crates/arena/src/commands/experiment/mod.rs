@@ -32,6 +32,8 @@ enum Question {
     Blocking(blocking::Args),
     /// Opinions stored at once, or queued: response times, and the time until stored
     Forms(forms::Args),
+    /// A burst of slow work, done at once or queued: where the queue wins
+    Burst(forms::BurstArgs),
     /// A resource used within the request or after it, without and with a limit
     Resource(resource::Args),
 }
@@ -69,6 +71,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let (common, table) = match args.question {
         Question::Blocking(args) => (args.common.clone(), blocking::run(&args)?),
         Question::Forms(args) => (args.common.clone(), forms::run(&args)?),
+        Question::Burst(args) => (args.common.clone(), forms::run_burst(&args)?),
         Question::Resource(args) => (args.common.clone(), resource::run(&args)?),
     };
     match common.format {

@@ -84,7 +84,7 @@ impl Native {
     fn lab_command(&self, part: &str, compose: &Compose, settings: &Settings) -> anyhow::Result<Command> {
         let mut command = Command::new(self.data.join("bin/lab"));
         command.envs(compose.environment(part)?);
-        command.env("LAB_HOST", "localhost");
+        command.env("LAB_ENGINE", "native");
         command.env("LAB_DATABASE_URL", self.database(settings, "lab"));
         command.envs(settings.lab.iter().flat_map(|lab| lab.ports.environment()));
         Ok(command)
