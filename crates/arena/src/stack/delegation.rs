@@ -18,7 +18,7 @@ use super::process::wait_until;
 /// Version 2 allows no process in a group that hands controllers down. Whoever was there, ourselves among them, goes here.
 const ANTEROOM: &str = "peleja-arena";
 
-/// How systemd marks a group that is its user's to divide (since version 251).
+/// How systemd marks a group that is its user's to divide; older ones do so where only root can read it.
 const MARK: &str = "user.delegate";
 
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -100,8 +100,18 @@ fn own_group(root: &Path) -> Option<PathBuf> {
 
 fn is_handed_over(group: &Path) -> bool {
     let mut value = [0; 1];
-    let marked = rustix::fs::getxattr(group, MARK, &mut value).is_ok() && value == *b"1";
-    marked && is_writable(group) && lacks(group).is_none()
+    let is_marked = || rustix::fs::getxattr(group, MARK, &mut value).is_ok() && value == *b"1";
+    is_writable(group) && lacks(group).is_none() && (is_marked() || is_delegated_unit(group))
+}
+
+fn is_delegated_unit(group: &Path) -> bool {
+    let Some(unit) = group.file_name() else { return false };
+    let manager =
+        if group.iter().any(|name| name.as_encoded_bytes().starts_with(b"user@")) { "--user" } else { "--system" };
+    let mut command = Command::new("systemctl");
+    command.args([manager, "show", "--property=Delegate", "--value", "--"]).arg(unit);
+    let output = command.env("XDG_RUNTIME_DIR", runtime_folder()).output();
+    output.is_ok_and(|output| output.stdout.starts_with(b"yes"))
 }
 
 fn is_writable(group: &Path) -> bool {

@@ -36,6 +36,12 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.arena(&["down"]);
+    }
+}
+
 #[test]
 fn the_budget_holds_and_nothing_is_left() {
     let Some((machine, who)) = Machine::here() else {
