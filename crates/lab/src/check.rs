@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::database::{self, Database};
+use crate::connection::connect;
+use crate::database::Database;
 use crate::forms::queue;
 use crate::server::{Listen, Ports};
 
@@ -76,7 +77,7 @@ async fn server_is_healthy(host: &str, port: u16) -> anyhow::Result<()> {
 }
 
 async fn worker_lives(database: &Database) -> anyhow::Result<()> {
-    let client = database::connect(&database.database_url).await?;
+    let client = connect(&database.database_url).await?;
     ensure!(queue::has_worker(&client).await?, "no worker has shown signs of life of late");
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::Context;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Config, NoTls};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::connect;
 use crate::forms::queue;
 
 /// Everything the lab stores, made where it is missing and otherwise left alone.
@@ -74,18 +75,6 @@ pub async fn init(config: &Config) -> anyhow::Result<()> {
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     client.batch_execute(SCHEMA).await.context("cannot create the tables")?;
     queue::migrate(config).await.context("cannot prepare the job queue")
-}
-
-/// A connection of its own.
-///
-/// # Errors
-///
-/// When PostgreSQL does not answer, or refuses.
-pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    // An error of the connection shows at the client's next query.
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 /// Waits until the database is prepared.

@@ -3,6 +3,7 @@
 //! Each experiment is a process of its own, so that its memory, threads and context switches are its own too.
 
 pub mod cli;
+pub mod connection;
 pub mod database;
 pub mod forms;
 pub mod guess;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::{Client, Config};
 
-use crate::database;
+use crate::connection::connect;
 
 /// Time between two looks at the database.
 const LOOK: Duration = Duration::from_secs(1);
@@ -137,7 +137,7 @@ impl Switches {
     /// Follows what others switch, for good. While the database is away, everything stays as it was.
     pub async fn follow(self: Arc<Self>, config: Config) {
         loop {
-            if let Ok(client) = database::connect(&config).await {
+            if let Ok(client) = connect(&config).await {
                 while self.look(&client).await.is_ok() {
                     tokio::time::sleep(LOOK).await;
                 }

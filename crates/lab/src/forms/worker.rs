@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::{Shelf, StoreOpinion};
 use super::queue::{self, SILENCE};
 use super::store::{self, Work};
+use crate::connection::connect;
 use crate::database::{self, Database};
 use crate::server;
 use crate::switches::{REFUSE, Switches, WORK};
@@ -111,7 +112,7 @@ fn until_empty(jobs: usize) -> LocalQueueConfig {
 
 /// Returns when the database was lost, or a job is stuck.
 async fn watch_database(config: &tokio_postgres::Config) -> anyhow::Result<()> {
-    let client = database::connect(config).await?;
+    let client = connect(config).await?;
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         if queue::has_stuck_jobs(&client).await? {
