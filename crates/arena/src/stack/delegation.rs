@@ -100,7 +100,7 @@ fn own_group(root: &Path) -> Option<PathBuf> {
 
 fn is_handed_over(group: &Path) -> bool {
     let mut value = [0; 1];
-    let is_marked = || rustix::fs::getxattr(group, MARK, &mut value).is_ok() && value == *b"1";
+    let mut is_marked = || rustix::fs::getxattr(group, MARK, &mut value).is_ok() && value == *b"1";
     is_writable(group) && lacks(group).is_none() && (is_marked() || is_delegated_unit(group))
 }
 
