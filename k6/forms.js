@@ -18,7 +18,8 @@ export const options = {
       timeUnit: `${seconds}s`,
       // Half an interval less, or the next opinion after the last would be sent too.
       duration: `${Math.round(seconds * 1000 * (1 - 0.5 / opinions))}ms`,
-      preAllocatedVUs: 50,
+      // One for each that may wait at once: new ones come too slowly in a burst.
+      preAllocatedVUs: Math.min(opinions, 300),
       maxVUs: 1000,
     },
   },
