@@ -60,6 +60,19 @@ impl Docker {
         command
     }
 
+    /// Which engine answers, and which Compose speaks to it.
+    ///
+    /// # Errors
+    ///
+    /// What of both is missing, and the way out.
+    pub fn look_at_engine(&self) -> anyhow::Result<String> {
+        let engine = version(&["version", "--format", "{{.Server.Version}}"])
+            .context("Docker's engine does not answer; start it, or do without it by --engine native")?;
+        let compose = version(&["compose", "version", "--short"])
+            .context("Docker's Compose is missing; install its plugin, version 2 (docker-compose-plugin)")?;
+        Ok(format!("{engine}, Compose {compose}"))
+    }
+
     /// Whether the port that nginx is to be published at is to be had.
     ///
     /// # Errors
@@ -197,6 +210,12 @@ impl Docker {
         ensure!(output.status.success(), "docker: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(running)
     }
+}
+
+fn version(words: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("docker").args(words).output().context("starting docker; is it installed?")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Fails where the engine says that it cannot set limits. Compose would say so only once all is built.

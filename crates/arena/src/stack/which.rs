@@ -110,7 +110,11 @@ impl Which {
             }
             Engine::Docker => {
                 let docker = self.docker(workspace);
-                vec![("ports", told(docker.look_at_port())), ("limits", told(docker.look_at_limits()))]
+                let engine = ("Docker", told(docker.look_at_engine()));
+                if engine.1.is_err() {
+                    return vec![engine];
+                }
+                vec![engine, ("ports", told(docker.look_at_port())), ("limits", told(docker.look_at_limits()))]
             }
         }
     }

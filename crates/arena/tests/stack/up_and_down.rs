@@ -375,6 +375,16 @@ fn what_the_machine_lacks_is_told_before_anything_starts() {
 }
 
 /// What `arena doctor` says is missing.
+#[test]
+fn an_engine_that_does_not_answer_is_all_that_is_missing_there() {
+    let which = Which::new();
+    let nowhere = format!("unix://{}", which.folder.path().join("none.sock").display());
+    let doctor = which.command(&["doctor", "--engine", "docker"]).env("DOCKER_HOST", nowhere).output().unwrap();
+    let faults = faults(&doctor);
+    assert_eq!((doctor.status.code(), faults.len()), (Some(1), 1), "{doctor:?}");
+    assert!(faults[0].contains("--engine native"), "{faults:?}");
+}
+
 fn faults(doctor: &Output) -> Vec<String> {
     let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
     let faults = told.lines().filter_map(|line| line.strip_prefix("missing  "));
