@@ -66,11 +66,11 @@ impl Docker {
     ///
     /// What of both is missing, and the way out.
     pub fn look_at_engine(&self) -> anyhow::Result<String> {
-        let engine = version(&["version", "--format", "{{.Server.Version}}"])
+        let engine = docker(&["version", "--format", "{{.Server.Version}}"])
             .context("Docker's engine does not answer; start it, or do without it by --engine native")?;
-        let compose = version(&["compose", "version", "--short"])
+        let compose = docker(&["compose", "version", "--short"])
             .context("Docker's Compose is missing; install its plugin, version 2 (docker-compose-plugin)")?;
-        Ok(format!("{engine}, Compose {compose}"))
+        Ok(format!("{}, Compose {}", engine.trim(), compose.trim()))
     }
 
     /// Whether the port that nginx is to be published at is to be had.
@@ -212,10 +212,12 @@ impl Docker {
     }
 }
 
-fn version(words: &[&str]) -> anyhow::Result<String> {
+/// What a command of `docker` says.
+pub(super) fn docker(words: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("docker").args(words).output().context("starting docker; is it installed?")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let what = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
+    ensure!(output.status.success(), "docker {what}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Fails where the engine says that it cannot set limits. Compose would say so only once all is built.

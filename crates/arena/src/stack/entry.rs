@@ -14,6 +14,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::docker::docker;
 use super::process;
 use crate::exit;
 use crate::record::run::Limit;
@@ -355,13 +356,6 @@ impl HostConfig {
     fn memory(&self) -> Option<u64> {
         u64::try_from(self.memory).ok().filter(|bytes| *bytes > 0)
     }
-}
-
-fn docker(words: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("docker").args(words).output().context("starting docker; is it installed?")?;
-    let what = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-    ensure!(output.status.success(), "docker {what}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn image_id(image: &str) -> anyhow::Result<Option<String>> {
