@@ -42,6 +42,9 @@ pub enum Error {
     Overloaded,
     /// 503: the database did not answer in time, and what became of the request is not known.
     Unavailable,
+    /// 403: the instance is still reading everyone. nginx asks the other one then, without holding it against this one as it
+    /// would do with any other status, and makes a 503 of it where that one says the same.
+    NotYet,
 }
 
 impl Error {
@@ -56,6 +59,7 @@ impl Error {
             Self::Unprocessable(..) | Self::NicknameTaken(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet => StatusCode::FORBIDDEN,
         }
     }
 
@@ -83,6 +87,7 @@ impl Error {
             Self::Internal => "The request could not be served.",
             Self::Overloaded => "Too many requests wait already; nothing was done.",
             Self::Unavailable => "The request could not be served in time; what it asked for may or may not be done.",
+            Self::NotYet => "Everyone is still being read, and the term was not found often enough by then.",
         }
     }
 
@@ -115,6 +120,7 @@ impl Error {
             Self::Method(allow) => headers.insert(ALLOW, HeaderValue::from_static(allow)),
             Self::ContentCoding => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
             Self::Overloaded | Self::Unavailable => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::NotYet => headers.insert("X-Accel-Redirect", HeaderValue::from_static("/problem/503")),
             _ => None,
         };
         response

@@ -179,7 +179,9 @@ impl Following {
 
     /// Follows on one connection for as long as that goes well.
     async fn follow(&self) -> Result<End, DatabaseError> {
-        let table = Table::open(&self.connections).await?;
+        let (client, driver) = self.connections.connect().await?;
+        self.knowledge.begin_to_read();
+        let table = Table::open(client, driver).await?;
         let mut began = Instant::now();
         let mut seen = match self.learn_everyone(&table).await? {
             Ok(seen) => seen,
@@ -315,8 +317,7 @@ struct Table {
 }
 
 impl Table {
-    async fn open(connections: &Connections) -> Result<Self, DatabaseError> {
-        let (client, driver) = connections.connect().await?;
+    async fn open(client: Client, driver: JoinHandle<()>) -> Result<Self, DatabaseError> {
         let news = client.prepare(NEWS).await?;
         let news_and_ended = client.prepare(NEWS_AND_ENDED).await?;
         let everyone = client.prepare(EVERYONE).await?;

@@ -30,6 +30,8 @@ struct State {
     edition: u64,
     /// People were too many to remember: the database answers instead.
     gave_up: bool,
+    /// Everyone is being read.
+    reads: bool,
 }
 
 impl Knowledge {
@@ -70,12 +72,23 @@ impl Knowledge {
         self.lock().gave_up
     }
 
+    /// Whether everyone is being read, so that in a while there will be a memory to answer from.
+    pub(super) fn is_reading(&self) -> bool {
+        self.lock().reads
+    }
+
+    /// Everyone is read from here on, until [`Self::learn`] or [`Self::forget`].
+    pub(super) fn begin_to_read(&self) {
+        self.lock().reads = true;
+    }
+
     /// Forgets everyone: nobody can say any more what changed.
     pub(super) fn forget(&self) {
         let mut state = self.lock();
         state.edition += 1;
         state.memory = None;
         state.gave_up = false;
+        state.reads = false;
     }
 
     /// Remembers everyone, as a look that began then has shown, or that they are too many.
@@ -85,6 +98,7 @@ impl Knowledge {
         state.edition += 1;
         state.looked = Some(began);
         state.gave_up = false;
+        state.reads = false;
         state.memory = Some(memory);
         self.give_up_if_too_large(&mut state);
     }

@@ -69,6 +69,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long everybody waits for a memory that is read or catches up, before the whole table is read for one request.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
+/// On so many instances nginx tries a search that finds everyone still being read (`proxy_next_upstream_tries`).
+const TRIES: u32 = 3;
+
 /// Everything stored.
 pub struct Store {
     creates: Batcher<NewPerson, Created>,
@@ -165,29 +168,36 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] or [`Error::Internal`].
+    /// [`Error::Unavailable`] or [`Error::Internal`], and [`Error::NotYet`] after a third of the patience where everyone is
+    /// still being read: another instance may know them, and has the rest.
     pub async fn search(&self, term: &str) -> Result<Vec<Record>, Error> {
         // No text that PostgreSQL stores has it, and it takes none that does.
         if term.contains('\0') {
             return Ok(Vec::new());
         }
-        self.in_time(async {
-            if self.knowledge.gave_up() {
-                return self.search_table(term).await;
-            }
-            let known = pin!(self.search_memory(term));
-            let read = pin!(async {
-                sleep(CATCH_UP).await;
-                self.search_table(term).await
-            });
-            match select(known, read).await {
-                Either::Left((Some(found), _)) => Ok(found),
-                Either::Left((None, read)) => read.await,
-                Either::Right((Ok(found), _)) => Ok(found),
-                Either::Right((Err(error), known)) => known.await.ok_or(error),
-            }
-        })
-        .await
+        let mut found = pin!(self.find(term));
+        match timeout(self.patience / TRIES, found.as_mut()).await {
+            Ok(found) => found,
+            Err(_) if self.knowledge.is_reading() => Err(Error::NotYet),
+            Err(_) => timeout(self.patience / TRIES * (TRIES - 1), found).await.unwrap_or(Err(Error::Unavailable)),
+        }
+    }
+
+    async fn find(&self, term: &str) -> Result<Vec<Record>, Error> {
+        if self.knowledge.gave_up() {
+            return self.search_table(term).await;
+        }
+        let known = pin!(self.search_memory(term));
+        let read = pin!(async {
+            sleep(CATCH_UP).await;
+            self.search_table(term).await
+        });
+        match select(known, read).await {
+            Either::Left((Some(found), _)) => Ok(found),
+            Either::Left((None, read)) => read.await,
+            Either::Right((Ok(found), _)) => Ok(found),
+            Either::Right((Err(error), known)) => known.await.ok_or(error),
+        }
     }
 
     /// `None` where people are too many to remember.
