@@ -9,6 +9,7 @@ mod http;
 mod others;
 mod overload;
 mod paths;
+mod privileges;
 mod search;
 mod sizes;
 mod stack;
