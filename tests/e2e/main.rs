@@ -5,6 +5,7 @@
 mod create;
 mod faults;
 mod hard;
+mod hostile;
 mod http;
 mod others;
 mod overload;
