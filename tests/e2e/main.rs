@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
 mod create;
+mod description;
 mod faults;
 mod hard;
 mod hostile;

@@ -35,9 +35,10 @@ pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
     if arguments.guest {
         return Ok(if guest::test(&workspace, install)? { Exit::Good } else { Exit::Failed });
     }
-    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab];
+    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab, Tool::Python];
     prerequisites::ensure(&tools, install)?;
     prerequisites::ensure_components(install)?;
+    prerequisites::ensure_schemathesis(&workspace, install)?;
     for (what, words) in checks(arguments) {
         eprintln!("arena: {what}");
         let mut command = cargo(&workspace);
@@ -83,7 +84,7 @@ fn checks(arguments: &Args) -> Vec<(&'static str, &'static [&'static str])> {
 
 fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // A page that no browser has looked at is not tested.
-    command.current_dir(workspace.root()).env("ARENA_REQUIRE_BROWSER", "1");
+    // A page that no browser has looked at is not tested, nor a description that nothing was held against.
+    command.current_dir(workspace.root()).env("ARENA_REQUIRE_BROWSER", "1").env("ARENA_REQUIRE_SCHEMATHESIS", "1");
     command
 }

@@ -29,6 +29,9 @@ const DATABASE_SOCKETS: &str = "/run/postgresql";
 /// Where PostgreSQL finds there who may connect.
 const ACCESS: &str = "/etc/postgresql/pg_hba.conf";
 
+/// Where nginx finds there what it says of the API.
+const DESCRIPTION: &str = "/etc/nginx/openapi.json";
+
 /// How nginx.conf says which port it listens on.
 const LISTEN: &str = "listen 9999";
 
@@ -137,7 +140,7 @@ impl Native {
     ) -> anyhow::Result<()> {
         let source = workspace.path("nginx.conf");
         let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
-        for wanted in [LISTEN, SOCKETS] {
+        for wanted in [LISTEN, SOCKETS, DESCRIPTION] {
             ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
         }
         // An overlay may have the instances listen elsewhere.
@@ -149,7 +152,10 @@ impl Native {
             };
             text = text.replace(&listens(&plain)?, &listens(compose)?);
         }
+        let (api, description) = (workspace.path("openapi.json"), self.data.join("run/openapi.json"));
+        fs::copy(&api, &description).with_context(|| format!("copying {}", api.display()))?;
         let text = text
+            .replace(DESCRIPTION, &description.display().to_string())
             .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
             .replace(SOCKETS, &self.data.join("run").display().to_string());
         let file = self.data.join("run/nginx.conf");
