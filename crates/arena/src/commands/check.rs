@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::guest;
+use super::{guest, thorough};
 use crate::exit::Exit;
 use crate::stack::prerequisites::{self, Install, Tool};
 use crate::workspace::Workspace;
@@ -15,9 +15,13 @@ pub struct Args {
     /// Leave out the short bout at the end.
     #[arg(long)]
     no_bout: bool,
+    /// Also check by tools that take minutes to build, which are built where they are missing: a minute of fuzzing, which
+    /// takes a nightly Rust; licences, sources and known faults of what we build on; a bill of materials.
+    #[arg(long)]
+    thorough: bool,
     /// Instead of all that, run the essentials as root and as an ordinary user of a Debian with systemd, which is made from
     /// Debian's packages and emulated: only as root, on Debian.
-    #[arg(long, conflicts_with = "no_bout")]
+    #[arg(long, conflicts_with_all = ["no_bout", "thorough"])]
     guest: bool,
     /// Do not install what is missing, only list it.
     #[arg(long)]
@@ -47,6 +51,12 @@ pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
             eprintln!("arena: failed: {what}");
             return Ok(Exit::Failed);
         }
+    }
+    eprintln!("arena: what we build on");
+    if arguments.thorough {
+        thorough::run_all(&workspace, install)?;
+    } else {
+        thorough::check_dependencies(&workspace)?;
     }
     eprintln!("arena: all checks passed");
     Ok(Exit::Good)
