@@ -1,4 +1,4 @@
--- The whole schema, applied by an instance at its start, in one transaction under an advisory lock, unless the table's
+-- The whole schema, applied at an instance's start (src/store/schema.rs), in one transaction under an advisory lock, unless the table's
 -- comment says that it is there as it stands here; each statement may find its work done, or a table of an earlier schema.
 -- Written for PostgreSQL 15 and later.
 
@@ -34,7 +34,7 @@ $$;
 
 CREATE INDEX IF NOT EXISTS users_written ON users (written);
 
--- Who is gone from the table, and by which transaction; without an id, everyone is. Instances take old rows away.
+-- Who is gone from the table, and by which transaction; without an id, everyone is. Instances have old rows taken away.
 CREATE TABLE IF NOT EXISTS departed (
     id uuid,
     at timestamptz NOT NULL DEFAULT now(),
@@ -56,6 +56,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END
+$$;
+
+-- All that an instance may take away, and the one way to do it: its own role may not delete (sql/role.sql).
+CREATE OR REPLACE FUNCTION forget_old_departures() RETURNS void LANGUAGE sql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    DELETE FROM departed WHERE at < now() - interval '1 hour'
 $$;
 
 DROP TRIGGER IF EXISTS users_changed ON users;

@@ -1,11 +1,13 @@
 //! Configuration by flag or environment variable.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Everything that can be set; a wrong value ends the program with status 2 before anything starts.
 #[derive(Clone, Debug, Parser)]
@@ -23,6 +25,19 @@ pub struct Config {
         hide_env_values = true
     )]
     pub database: tokio_postgres::Config,
+
+    /// A file that holds the password of that role, instead of the one above. A line's end behind it is no part of it.
+    #[arg(long, env = "PELEJA_DATABASE_PASSWORD_FILE", value_name = "FILE")]
+    pub database_password_file: Option<PathBuf>,
+
+    /// The same database as the role that applies the schema, makes the role above and lets it do its work, a superuser.
+    /// It is connected as only where something of that is missing. Left out, the role above applies the schema.
+    #[arg(long, env = "PELEJA_MIGRATION", hide_env_values = true)]
+    pub migration: Option<tokio_postgres::Config>,
+
+    /// A file that holds the password of the role that applies the schema.
+    #[arg(long, env = "PELEJA_MIGRATION_PASSWORD_FILE", value_name = "FILE", requires = "migration")]
+    pub migration_password_file: Option<PathBuf>,
 
     /// Connections that store people. Each carries one commit at a time; more of them make smaller groups, not more
     /// throughput, until the disk can flush in parallel.
@@ -66,6 +81,37 @@ pub struct Config {
     /// images that hold no HTTP client.
     #[arg(long)]
     pub check: bool,
+}
+
+impl Config {
+    /// The configuration of this process, with the passwords that files hold. Ends the process where there is none.
+    pub fn of_process() -> Self {
+        let config = Self::parse();
+        config.complete().unwrap_or_else(|fault| Self::command().error(ErrorKind::ValueValidation, fault).exit())
+    }
+
+    fn complete(mut self) -> Result<Self, String> {
+        if let Some(file) = &self.database_password_file {
+            self.database.password(password(file)?);
+        }
+        let Some(migration) = &mut self.migration else { return Ok(self) };
+        if let Some(file) = &self.migration_password_file {
+            migration.password(password(file)?);
+        }
+        // The one role takes from the other whatever it does not need.
+        match (self.database.get_user(), migration.get_user()) {
+            (Some(own), Some(other)) if own != other => Ok(self),
+            _ => Err("--database and --migration must each name a user, and not the same".into()),
+        }
+    }
+}
+
+fn password(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("{}: there is no password in it", file.display())),
+        password => Ok(password.to_owned()),
+    }
 }
 
 fn connections() -> clap::builder::RangedI64ValueParser<u16> {
@@ -126,6 +172,27 @@ mod tests {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
         assert!(format!("unix:/{}", "x".repeat(107)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn a_password_may_come_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let complete = |words: &[&str]| {
+            let own =
+                ["peleja", "--database", "user=own password=x", "--database-password-file", file.to_str().unwrap()];
+            Config::try_parse_from(own.iter().chain(words)).unwrap().complete()
+        };
+        assert!(complete(&[]).unwrap_err().contains("password: No such file"));
+        fs::write(&file, "\n").unwrap();
+        assert!(complete(&[]).unwrap_err().contains("no password in it"));
+        fs::write(&file, "two words \r\n").unwrap();
+        assert_eq!(complete(&[]).unwrap().database.get_password(), Some(&b"two words "[..]));
+        let other = ["--migration", "user=other", "--migration-password-file", file.to_str().unwrap()];
+        assert_eq!(complete(&other).unwrap().migration.unwrap().get_password(), Some(&b"two words "[..]));
+        for same in ["user=own", "host=/nowhere"] {
+            assert!(complete(&["--migration", same]).unwrap_err().contains("not the same"), "{same}");
+        }
     }
 
     #[test]

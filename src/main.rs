@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 use peleja::{app::App, config::Config, health, server};
 use rustix::thread::{CpuSet, disable_transparent_huge_pages, sched_setaffinity};
@@ -13,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = Config::of_process();
     take_small_pages();
     if let Some(processor) = config.processor {
         run_only_on(processor);

@@ -45,13 +45,19 @@ pub async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     answer
 }
 
-enum Route {
+/// What is at a path.
+pub enum Route {
+    /// All people, in the vocabulary of the path.
     People(&'static Vocabulary),
-    /// No id where what stands in its place is none.
+    /// One of them. No id where what stands in its place is none.
     Person(&'static Vocabulary, Option<Uuid>),
+    /// How many they are.
     Count,
+    /// [`LIVE`].
     Live,
+    /// [`READY`].
     Ready,
+    /// Figures for Prometheus.
     Metrics,
 }
 
@@ -66,7 +72,8 @@ impl Route {
     }
 }
 
-fn route(path: &str) -> Option<Route> {
+/// Where a path leads, if anywhere.
+pub fn route(path: &str) -> Option<Route> {
     // `%2D` and `-` are the same character of a path (RFC 3986, section 6.2.2.2).
     let path = percent_decode(path.as_bytes()).decode_utf8().ok()?;
     // A client that joins its base URL and a Location without looking sends `//users/...`.
@@ -160,7 +167,11 @@ async fn search(app: &App, vocabulary: &Vocabulary, query: Option<&str>) -> Resu
 }
 
 /// The first parameter of that name, decoded as a form is: `+` is a space, `%XX` a byte.
-fn search_term<'q>(query: &'q str, name: &'static str) -> Result<Cow<'q, str>, Error> {
+///
+/// # Errors
+///
+/// [`Error::Term`] where it is missing, empty or not UTF-8.
+pub fn search_term<'q>(query: &'q str, name: &'static str) -> Result<Cow<'q, str>, Error> {
     let value = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

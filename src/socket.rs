@@ -109,11 +109,13 @@ impl Stream {
     }
 }
 
+#[expect(unsafe_code, reason = "a file descriptor is registered that its owner keeps open")]
 fn register(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
     // A stream of the standard library owns its file descriptor, which nobody takes out or replaces here.
     Ok(unsafe { AsyncFd::register_with_interest(stream, interest) }?)
 }
 
+#[expect(unsafe_code, reason = "no library knows this option of sockets")]
 fn peek_from_where_the_last_peek_ended(stream: &UnixStream) -> io::Result<()> {
     let offset: libc::c_int = 0;
     // The kernel reads one int from where it is told.
@@ -154,6 +156,7 @@ impl AsyncRead for Stream {
     }
 }
 
+#[expect(unsafe_code, reason = "bytes are received where nothing was written before")]
 fn receive(stream: &UnixStream, buffer: &mut ReadBuf<'_>, flags: libc::c_int) -> io::Result<usize> {
     // The operating system only ever writes there.
     let received = SockRef::from(stream).recv_with_flags(unsafe { buffer.unfilled_mut() }, flags)?;

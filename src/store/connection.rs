@@ -21,15 +21,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::socket::Stream;
 
+use super::schema::Schema;
+
 /// Why a pool could not be built.
 pub type PoolError = BuildError;
-
-const SCHEMA: &str = include_str!("../../sql/schema.sql");
-
-/// The comment that the table bears once this very schema is applied, and the one that it bears.
-const MARKS: &str = "SELECT 'peleja: schema ' || encode(sha256(convert_to($1::text, 'UTF8')), 'hex'), \
-    (SELECT obj_description(attrelid, 'pg_class') FROM pg_attribute \
-    WHERE attrelid = to_regclass('users') AND attname = 'written' AND to_regclass('departed') IS NOT NULL)";
 
 /// Between two tries to reach a database that is away.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
@@ -45,24 +40,26 @@ const RESTORING: Duration = Duration::from_secs(5);
 pub(super) struct Connections {
     pool: Pool,
     database: tokio_postgres::Config,
-    schema: watch::Sender<bool>,
+    schema: Schema,
+    schema_is_there: watch::Sender<bool>,
     patience: Duration,
 }
 
 impl Connections {
     /// Sessions with `settings` besides those of all, in the form of PostgreSQL's `options`.
     pub(super) fn new(config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
-        let database = database(config, settings);
+        let database = session(&config.database, config.patience, settings);
         let pool = pool(&database, size)?;
-        Ok(Self { pool, database, schema: watch::Sender::new(false), patience: config.patience })
+        let schema = Schema::of(config);
+        Ok(Self { pool, database, schema, schema_is_there: watch::Sender::new(false), patience: config.patience })
     }
 
     /// Other connections to the same database, with settings of their own, that know of the same schema.
     pub(super) fn sibling(&self, config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
-        Ok(Self { schema: self.schema.clone(), ..Self::new(config, size, settings)? })
+        Ok(Self { schema_is_there: self.schema_is_there.clone(), ..Self::new(config, size, settings)? })
     }
 
-    /// A connection without the pool, and what moves its bytes until its client is gone.
+    /// A connection without the pool, as [`connect`].
     ///
     /// # Errors
     ///
@@ -74,7 +71,7 @@ impl Connections {
     /// Applies the schema as soon as the database lets it, for as long as that takes.
     pub(super) async fn apply_schema(self) {
         let mut said = String::new();
-        while let Err(error) = self.try_schema().await {
+        while let Err(error) = self.schema.apply().await {
             // Once for each reason: a database that starts says the same thing many times.
             if said != error {
                 eprintln!("peleja: waiting for the database: {error}");
@@ -83,40 +80,22 @@ impl Connections {
             sleep(PAUSE).await;
         }
         eprintln!("peleja: ready");
-        self.schema.send_replace(true);
+        self.schema_is_there.send_replace(true);
     }
 
-    /// Waits for a table that somebody dropped to come back, and makes it in the end.
+    /// Waits for a table that somebody dropped to come back, and makes it in the end. One that comes back without the rights
+    /// of the instance's role gets them at once: until it is whole, requests are answered out of it.
     pub(super) async fn restore_schema(&self) {
         let until = Instant::now() + RESTORING;
+        let mut has_rights = false;
         while Instant::now() < until {
-            if let Ok((client, _)) = self.connect().await
-                && let Ok(Marks { wanted, found }) = marks(&client).await
-                && found == Some(wanted)
-            {
+            if self.schema.is_there().await.unwrap_or(false) {
                 return;
             }
+            has_rights = has_rights || self.schema.restore_rights().await.is_ok();
             sleep(PAUSE).await;
         }
         self.clone().apply_schema().await;
-    }
-
-    /// Leaves a schema alone that is there: to apply it again would wait for whoever has changes open, and all creates
-    /// would wait behind it.
-    async fn try_schema(&self) -> Result<(), String> {
-        let (client, _) = self.connect().await.map_err(|error| describe(&error))?;
-        let Marks { wanted, found } = marks(&client).await.map_err(|error| describe(&error))?;
-        if found.as_ref() == Some(&wanted) {
-            return Ok(());
-        }
-        // A table of an earlier schema may be large, and is written anew. The advisory lock ends with the transaction; its
-        // key is the word `peleja` in ASCII.
-        let script = format!(
-            "SET statement_timeout = 0; SET lock_timeout = '5s'; BEGIN; SELECT pg_advisory_xact_lock({}); {SCHEMA} \
-            COMMENT ON TABLE users IS '{wanted}'; COMMIT;",
-            0x70_65_6c_65_6a_61_u64
-        );
-        client.batch_execute(&script).await.map_err(|error| describe(&error))
     }
 
     /// Runs a statement, prepared once a connection. A connection that is lost is replaced and the statement tried
@@ -155,9 +134,9 @@ impl Connections {
 
     /// Waits until the schema is there, for as long as that takes.
     pub(super) async fn schema_applied(&self) {
-        if !*self.schema.borrow() {
+        if !*self.schema_is_there.borrow() {
             // Fails only without a sender, and this is one.
-            let _ = self.schema.subscribe().wait_for(|applied| *applied).await;
+            let _ = self.schema_is_there.subscribe().wait_for(|applied| *applied).await;
         }
     }
 
@@ -175,16 +154,6 @@ impl Connections {
         }
         Ok(outcome?)
     }
-}
-
-struct Marks {
-    wanted: String,
-    found: Option<String>,
-}
-
-async fn marks(client: &Client) -> Result<Marks, tokio_postgres::Error> {
-    let row = client.query_one(MARKS, &[&SCHEMA]).await?;
-    Ok(Marks { wanted: row.try_get(0)?, found: row.try_get(1)? })
 }
 
 /// Cancels a statement whose end nobody waits for. Its connection is free only after that.
@@ -294,7 +263,14 @@ impl Connect for Connector {
     }
 }
 
-async fn connect(database: &tokio_postgres::Config) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+/// A connection, and what moves its bytes until its client is gone.
+///
+/// # Errors
+///
+/// What the database or the way to it says.
+pub(super) async fn connect(
+    database: &tokio_postgres::Config,
+) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
     // A socket that cannot be reached this way cannot be reached by the library either, which says why.
     let Some(Ok(stream)) = unix_stream(database) else {
         let (client, connection) = database.connect(NoTls).await?;
@@ -328,24 +304,20 @@ fn unix_socket(database: &tokio_postgres::Config) -> Option<PathBuf> {
     Some(folder.join(format!(".s.PGSQL.{port}")))
 }
 
-fn database(config: &Config, settings: &str) -> tokio_postgres::Config {
-    let mut database = config.database.clone();
-    database
-        .application_name("peleja")
-        .connect_timeout(config.patience)
-        .keepalives_idle(Duration::from_secs(30))
-        .tcp_user_timeout(config.patience)
-        .options(session_options(config, settings));
-    database
-}
-
 /// One plan for each statement, made once, never compiled to machine code (which takes longer than any statement here),
 /// and commits that are flushed before they are acknowledged, whatever was set for the role or the database.
-fn session_options(config: &Config, settings: &str) -> String {
-    let options = config.database.get_options().unwrap_or_default();
-    let patience = config.patience.as_millis();
-    format!(
-        "{options} -c synchronous_commit=on -c plan_cache_mode=force_generic_plan -c jit=off \
-        -c statement_timeout={patience} {settings}"
-    )
+pub(super) fn session(database: &tokio_postgres::Config, patience: Duration, settings: &str) -> tokio_postgres::Config {
+    let options = format!(
+        "{} -c synchronous_commit=on -c plan_cache_mode=force_generic_plan -c jit=off -c statement_timeout={} {settings}",
+        database.get_options().unwrap_or_default(),
+        patience.as_millis()
+    );
+    let mut session = database.clone();
+    session
+        .application_name("peleja")
+        .connect_timeout(patience)
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(patience)
+        .options(options);
+    session
 }

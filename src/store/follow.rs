@@ -16,6 +16,7 @@ use futures_util::TryStreamExt;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use tokio_postgres::{Client, Error as DatabaseError, Row, RowStream, Statement};
 use uuid::Uuid;
@@ -78,10 +79,11 @@ const PULSE: Duration = Duration::from_millis(250);
 /// Rows that are read without a pause for anybody else: less than a millisecond's.
 const PIECE: usize = 128;
 
-/// Departures older than this are taken out of the table. An instance that has not looked for half as long starts anew.
+/// Departures older than this are taken out of the table (`forget_old_departures` in `sql/schema.sql`). An instance that
+/// has not looked for half as long starts anew.
 const OLD: Duration = Duration::from_secs(3_600);
 
-const TAKE_OLD_DEPARTURES: &str = "DELETE FROM departed WHERE at < now() - interval '1 hour'";
+const FORGET_OLD_DEPARTURES: &str = "SELECT forget_old_departures()";
 
 /// Between two times that old departures are taken away, or that people who were too many are counted.
 const ROUND: Duration = Duration::from_secs(300);
@@ -165,7 +167,9 @@ impl Following {
     async fn mend(&self, error: &DatabaseError, said: &mut String) {
         let text = describe(error);
         match error.code() {
-            Some(code) if is_of_schema(code) => self.connections.restore_schema().await,
+            Some(code) if is_of_schema(code) || *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                self.connections.restore_schema().await;
+            }
             // A database that is away or starts is nothing to tell: whoever asks it directly does. Anything else is told
             // once: it comes again with each try.
             Some(code) if !passes(code) && *said != text => {
@@ -206,7 +210,7 @@ impl Following {
                 round = Instant::now();
                 let slow = self.slow.clone();
                 // Whatever keeps it from happening will not do so the next time.
-                tokio::spawn(async move { slow.query(TAKE_OLD_DEPARTURES, &[]).await });
+                tokio::spawn(async move { slow.query(FORGET_OLD_DEPARTURES, &[]).await });
             }
         }
     }

@@ -12,6 +12,7 @@ mod held;
 mod knowledge;
 mod pace;
 mod row;
+mod schema;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl Store {
     pub fn open(config: &Config, groups: Histogram) -> Result<Self, PoolError> {
         let quick = Connections::new(config, config.readers, BY_INDEX)?;
         let sibling = |size, settings| quick.sibling(config, size, settings);
-        tokio::spawn(sibling(1, follow::SETTINGS)?.apply_schema());
+        tokio::spawn(quick.clone().apply_schema());
         let batch = usize::from(config.batch);
         let queue = config.queue as usize;
         let knowledge = Arc::new(Knowledge::new((config.memory as usize) << 20));

@@ -349,13 +349,15 @@ fn commits_are_flushed_whatever_is_set_for_the_role() {
     let mut database = stack.database();
     database
         .batch_execute(
-            "ALTER ROLE postgres SET synchronous_commit = off; CREATE TABLE settings (synchronous_commit text); \
+            "ALTER ROLE peleja SET synchronous_commit = off; CREATE TABLE settings (synchronous_commit text); \
+            GRANT INSERT ON settings TO peleja; \
             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                 INSERT INTO settings VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$; \
             CREATE TRIGGER note AFTER INSERT ON users FOR EACH STATEMENT EXECUTE FUNCTION note()",
         )
         .unwrap();
-    let instance = stack.another_instance("pinned", &[]);
+    let parameters = stack.database_parameters().replace("user=postgres password=rinha", "user=peleja password=peleja");
+    let instance = stack.another_instance_at("pinned", &parameters, &[]);
     let create = || send_unix(&instance.socket, &json_request("/users", person("flushed").as_bytes())).unwrap();
     assert_eq!(create().status, 201);
     let settings: String =

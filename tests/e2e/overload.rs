@@ -86,7 +86,8 @@ fn who_is_refused_by_nginx_is_not_stored_and_everybody_is_answered() {
         let answer = answer(send(number)).unwrap();
         assert!(is_refusal(&answer), "{answer:?}");
     }
-    assert_eq!(get(stack.address(), known).status, 200, "a fetch of somebody who was created before");
+    let fetched = get(stack.address(), known);
+    assert_eq!(fetched.status, 200, "a fetch of somebody who was created before: {fetched:?}");
     lock.rollback().unwrap();
     for stream in under_way {
         assert_eq!(answer(stream).unwrap().status, 201);

@@ -96,6 +96,13 @@ impl Stack {
         self.native.processes().main.contains_key(service)
     }
 
+    /// The process that does a service's work: nginx's is a child of its main one.
+    pub fn worker(&self, service: &str) -> i32 {
+        let main = self.native.processes().main[service];
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+        children.split_whitespace().next().and_then(|child| child.parse().ok()).unwrap_or(main)
+    }
+
     /// Starts one more instance with settings of its own, and waits until it takes connections.
     pub fn another_instance(&self, name: &str, settings: &[&str]) -> Instance {
         self.another_instance_at(name, self.database_parameters(), settings)

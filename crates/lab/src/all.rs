@@ -92,6 +92,7 @@ fn start(part: &str, args: &Args) -> anyhow::Result<Child> {
 }
 
 /// A part must not outlive a `lab all` that was killed.
+#[expect(unsafe_code, reason = "what runs between fork and exec is for us to vouch for")]
 fn die_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec only prctl runs, which is async-signal-safe.
     unsafe {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::guest;
+use super::{guest, thorough};
 use crate::exit::Exit;
 use crate::stack::prerequisites::{self, Install, Tool};
 use crate::workspace::Workspace;
@@ -15,9 +15,13 @@ pub struct Args {
     /// Leave out the short bout at the end.
     #[arg(long)]
     no_bout: bool,
+    /// Also check by tools that take minutes to build, which are built where they are missing: a minute of fuzzing, which
+    /// takes a nightly Rust; licences, sources and known faults of what we build on; a bill of materials.
+    #[arg(long)]
+    thorough: bool,
     /// Instead of all that, run the essentials as root and as an ordinary user of a Debian with systemd, which is made from
     /// Debian's packages and emulated: only as root, on Debian.
-    #[arg(long, conflicts_with = "no_bout")]
+    #[arg(long, conflicts_with_all = ["no_bout", "thorough"])]
     guest: bool,
     /// Do not install what is missing, only list it.
     #[arg(long)]
@@ -35,9 +39,10 @@ pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
     if arguments.guest {
         return Ok(if guest::test(&workspace, install)? { Exit::Good } else { Exit::Failed });
     }
-    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab];
+    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab, Tool::Python];
     prerequisites::ensure(&tools, install)?;
     prerequisites::ensure_components(install)?;
+    prerequisites::ensure_schemathesis(&workspace, install)?;
     for (what, words) in checks(arguments) {
         eprintln!("arena: {what}");
         let mut command = cargo(&workspace);
@@ -46,6 +51,12 @@ pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
             eprintln!("arena: failed: {what}");
             return Ok(Exit::Failed);
         }
+    }
+    eprintln!("arena: what we build on");
+    if arguments.thorough {
+        thorough::run_all(&workspace, install)?;
+    } else {
+        thorough::check_dependencies(&workspace)?;
     }
     eprintln!("arena: all checks passed");
     Ok(Exit::Good)
@@ -83,7 +94,7 @@ fn checks(arguments: &Args) -> Vec<(&'static str, &'static [&'static str])> {
 
 fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // A page that no browser has looked at is not tested.
-    command.current_dir(workspace.root()).env("ARENA_REQUIRE_BROWSER", "1");
+    // A page that no browser has looked at is not tested, nor a description that nothing was held against.
+    command.current_dir(workspace.root()).env("ARENA_REQUIRE_BROWSER", "1").env("ARENA_REQUIRE_SCHEMATHESIS", "1");
     command
 }

@@ -18,5 +18,6 @@ pub mod league;
 pub mod payloads;
 pub mod stack;
 pub mod stress;
+mod thorough;
 pub mod trial;
 mod verdict;

@@ -167,7 +167,6 @@ fn together(memory: &BTreeMap<Identity, Memory>) -> Option<u64> {
 }
 
 fn tick() -> Duration {
-    // SAFETY: sysconf has no preconditions.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let per_second = rustix::param::clock_ticks_per_second();
     Duration::from_secs(1) / u32::try_from(per_second).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
 }

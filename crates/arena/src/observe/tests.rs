@@ -366,8 +366,9 @@ impl Burner {
 
 impl Drop for Burner {
     fn drop(&mut self) {
-        // SAFETY: kill has no preconditions; the group is the burner's own and has not been waited for.
-        unsafe { libc::kill(-(self.0.id() as i32), libc::SIGKILL) };
+        // It is the burner's own, and has not been waited for.
+        let _ =
+            nix::sys::signal::killpg(nix::unistd::Pid::from_raw(self.0.id() as i32), nix::sys::signal::Signal::SIGKILL);
         let _ = self.0.wait();
     }
 }
@@ -471,6 +472,7 @@ fn a_real_control_group_is_charged_and_throttled() {
 }
 
 /// CPU seconds that a burner used until it ended by itself.
+#[expect(unsafe_code, reason = "no library waits for one child and tells what it used")]
 fn used_until_the_end(mut burner: Burner) -> f64 {
     // SAFETY: the structure is plain numbers.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };

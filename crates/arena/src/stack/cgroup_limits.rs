@@ -310,6 +310,7 @@ mod tests {
 
     /// Where this machine lets us, a real child really is held to its limit's group and leaves nothing behind.
     #[test]
+    #[expect(unsafe_code, reason = "what runs between fork and exec is for us to vouch for")]
     fn a_child_joins_and_the_group_goes_again() {
         let parent = format!("peleja-test-{}", std::process::id());
         let hierarchy = Hierarchy::detect(&parent).entered();

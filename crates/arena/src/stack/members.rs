@@ -184,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "what runs between fork and exec is for us to vouch for")]
     fn who_is_in_the_group_belongs_to_the_stack_wherever_he_works() {
         let data = tempfile::tempdir().unwrap();
         let hierarchy = Hierarchy::detect(&group(data.path())).entered();

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::workspace::Workspace;
+
 use super::packages::{self, Manager, Names, on_path};
 
 /// A program that must be there.
@@ -31,6 +33,8 @@ pub enum Tool {
     Qemu,
     /// What makes a guest of Debian's packages.
     Debootstrap,
+    /// What Schemathesis runs on, with its module for folders of packages.
+    Python,
 }
 
 /// Whether what is missing may be installed.
@@ -105,6 +109,7 @@ impl Tool {
             Self::Ab => ["apache2-utils", "httpd-tools", "apache", "apache2-utils", "httpd"],
             Self::Qemu => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu"],
             Self::Debootstrap => ["debootstrap"; 5],
+            Self::Python => ["python3-venv", "python3", "python", "python3", "python"],
             Self::K6 => return None,
         };
         Some(Names { apt, dnf, pacman, zypper, brew })
@@ -130,6 +135,7 @@ impl Tool {
             Self::K6 => "k6",
             Self::Qemu => "QEMU",
             Self::Debootstrap => "debootstrap",
+            Self::Python => "Python",
         }
     }
 
@@ -144,6 +150,7 @@ impl Tool {
             Self::K6 => "k6, with which the experiments load the lab",
             Self::Qemu => "QEMU, which emulates a guest",
             Self::Debootstrap => "debootstrap, which makes a guest of Debian's packages",
+            Self::Python => "Python with its venv module, on which the tests hold the API against its description",
         }
     }
 
@@ -163,6 +170,7 @@ impl Tool {
             Self::K6 => on_path("k6").or_else(built_with_go),
             Self::Qemu => on_path("qemu-system-x86_64"),
             Self::Debootstrap => on_path("debootstrap"),
+            Self::Python => on_path("python3").filter(|python| makes_folders_of_packages(python)),
         }
     }
 
@@ -343,6 +351,12 @@ fn postgres_folder() -> Option<PathBuf> {
     newest.or_else(|| on_path("initdb")?.parent().map(Path::to_owned))
 }
 
+/// Debian has the module that fills such a folder in a package of its own.
+fn makes_folders_of_packages(python: &Path) -> bool {
+    let output = Command::new(python).args(["-c", "import ensurepip, venv"]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
 /// `go install` puts programs where the search path often does not lead.
 fn built_with_go() -> Option<PathBuf> {
     let file = PathBuf::from(std::env::var_os("HOME")?).join("go/bin/k6");
@@ -373,6 +387,36 @@ pub fn ensure_components(install: Install) -> anyhow::Result<()> {
     let status = Command::new("rustup").args(["component", "add"]).args(missing).status().context("starting rustup")?;
     ensure!(status.success(), "`{by_hand}` failed");
     Ok(())
+}
+
+/// The release of Schemathesis that the tests are known to pass with.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// Where Schemathesis is, once it is there.
+pub fn schemathesis(workspace: &Workspace) -> PathBuf {
+    workspace.path("target/tools").join(SCHEMATHESIS).join("bin/schemathesis")
+}
+
+/// Sees to it that Schemathesis is there, in a folder of its own that nothing else on the machine uses.
+///
+/// # Errors
+///
+/// If it is missing and may not or cannot be installed.
+pub fn ensure_schemathesis(workspace: &Workspace, install: Install) -> anyhow::Result<()> {
+    let program = schemathesis(workspace);
+    if program.is_file() {
+        return Ok(());
+    }
+    ensure!(install == Install::Allowed, "there is no {}, and --no-install was given", program.display());
+    let folder = workspace.path("target/tools").join(SCHEMATHESIS);
+    eprintln!("arena: installing {SCHEMATHESIS} in {}", folder.display());
+    let run = |command: &mut Command| -> anyhow::Result<()> {
+        let status = command.stdout(Stdio::null()).status().context("starting Python")?;
+        ensure!(status.success(), "{SCHEMATHESIS} cannot be installed in {}", folder.display());
+        Ok(())
+    };
+    run(Command::new(find(Tool::Python)?).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet", SCHEMATHESIS]))
 }
 
 #[cfg(test)]

@@ -85,6 +85,7 @@ pub fn spawn(mut command: Command, account: Account, entrance: Option<Entrance>,
 }
 
 /// Has the child join its group, leave the terminal, and stop being root.
+#[expect(unsafe_code, reason = "what runs between fork and exec is for us to vouch for")]
 pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entrance>) {
     let change_account = account.uid != Uid::effective();
     let before_program = move || -> io::Result<()> {
@@ -106,6 +107,7 @@ pub fn prepare(command: &mut Command, account: Account, entrance: Option<Entranc
 }
 
 /// A service outlives its caller by far: what the caller had open, a lock for instance, is none of its concern.
+#[expect(unsafe_code, reason = "no library knows this system call")]
 fn keep_no_descriptors() {
     // They go when the program starts, and not at once, for one of them tells the parent of a failure. A kernel older
     // than 5.11 cannot do it, and the service then keeps them.

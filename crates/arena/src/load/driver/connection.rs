@@ -112,6 +112,7 @@ impl AsFd for Connection {
 }
 
 /// Has the kernel choose the source port when it knows the target, so that a port is only taken once per target.
+#[expect(unsafe_code, reason = "no library that is here knows this option of sockets")]
 fn port_when_connecting(socket: &OwnedFd) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the option takes an int, which lives across the call.

@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Process(Child);
 
 impl Process {
+    #[expect(unsafe_code, reason = "what runs between fork and exec is for us to vouch for")]
     pub(super) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         command.stdin(Stdio::null()).process_group(0);
         // SAFETY: between fork and exec, `prctl` is a plain system call that touches no memory of ours.

@@ -207,7 +207,7 @@ impl Native {
         }
         if missing("db") {
             self.remove_stale_locks(settings)?;
-            self.start_database(account, &compose, settings)?;
+            self.start_database(workspace, account, &compose, settings)?;
         }
         for service in ["api1", "api2"].into_iter().filter(|service| missing(service)) {
             self.start_instance(service, account, &compose, settings)?;

@@ -26,6 +26,12 @@ const SOCKETS: &str = "/run/peleja";
 /// The folder of the database's socket there.
 const DATABASE_SOCKETS: &str = "/run/postgresql";
 
+/// Where PostgreSQL finds there who may connect.
+const ACCESS: &str = "/etc/postgresql/pg_hba.conf";
+
+/// Where nginx finds there what it says of the API.
+const DESCRIPTION: &str = "/etc/nginx/openapi.json";
+
 /// How nginx.conf says which port it listens on.
 const LISTEN: &str = "listen 9999";
 
@@ -46,7 +52,7 @@ impl Native {
         fs::write(&password, environment.get("POSTGRES_PASSWORD").copied().unwrap_or("rinha"))?;
         nix::unistd::chown(&password, Some(account.uid), Some(account.gid))?;
         let password_file = format!("--pwfile={}", password.display());
-        let own = ["--auth-local=trust", "--auth-host=scram-sha-256", &password_file];
+        let own = ["--auth-local=scram-sha-256", "--auth-host=scram-sha-256", &password_file];
         let given = environment.get("POSTGRES_INITDB_ARGS").copied().unwrap_or_default().split_whitespace();
         let programs = prerequisites::find(Tool::Postgres)?;
         let made = cluster::initialize(&programs, &new, account, own.into_iter().chain(given));
@@ -72,15 +78,19 @@ impl Native {
 
     pub(super) fn start_database(
         &self,
+        workspace: &Workspace,
         account: Account,
         compose: &Compose,
         settings: &Settings,
     ) -> anyhow::Result<()> {
+        let (source, access) = (workspace.path("pg_hba.conf"), self.data.join("run/pg_hba.conf"));
+        fs::copy(&source, &access).with_context(|| format!("copying {}", source.display()))?;
         let mut command = Command::new(prerequisites::find(Tool::Postgres)?.join("postgres"));
         command.envs(compose.environment("db")?);
         // The first word may be the program's name, the rest are settings.
         let words = compose.command("db")?;
-        command.args(words.strip_prefix(&["postgres"]).unwrap_or(&words));
+        let words = words.strip_prefix(&["postgres"]).unwrap_or(&words);
+        command.args(words.iter().map(|word| word.replace(ACCESS, &access.display().to_string())));
         command.arg("-D").arg(self.data.join("db"));
         command.arg(format!("-cport={}", settings.database_port));
         command.arg("-clisten_addresses=127.0.0.1");
@@ -113,7 +123,7 @@ impl Native {
         let run = self.data.join("run").display().to_string();
         let here = |(name, value): (&str, &str)| {
             let mut value = value.replace(DATABASE_SOCKETS, &run).replace(SOCKETS, &run);
-            if name == "PELEJA_DATABASE" {
+            if ["PELEJA_DATABASE", "PELEJA_MIGRATION"].contains(&name) {
                 value.push_str(&format!(" port={}", settings.database_port));
             }
             (name.to_owned(), value)
@@ -130,7 +140,7 @@ impl Native {
     ) -> anyhow::Result<()> {
         let source = workspace.path("nginx.conf");
         let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
-        for wanted in [LISTEN, SOCKETS] {
+        for wanted in [LISTEN, SOCKETS, DESCRIPTION] {
             ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
         }
         // An overlay may have the instances listen elsewhere.
@@ -142,7 +152,10 @@ impl Native {
             };
             text = text.replace(&listens(&plain)?, &listens(compose)?);
         }
+        let (api, description) = (workspace.path("openapi.json"), self.data.join("run/openapi.json"));
+        fs::copy(&api, &description).with_context(|| format!("copying {}", api.display()))?;
         let text = text
+            .replace(DESCRIPTION, &description.display().to_string())
             .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
             .replace(SOCKETS, &self.data.join("run").display().to_string());
         let file = self.data.join("run/nginx.conf");

@@ -1,0 +1,5 @@
+//! The rules once more, plain and slow.
+
+pub mod address;
+pub mod json;
+pub mod rules;
