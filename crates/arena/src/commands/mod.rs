@@ -18,5 +18,6 @@ pub mod league;
 pub mod payloads;
 pub mod stack;
 pub mod stress;
+pub mod torment;
 pub mod trial;
 mod verdict;

@@ -108,8 +108,8 @@ fn free_port() -> u16 {
 fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     let which = Which::new();
     assert_eq!(which.arena(&["status"]).status.code(), Some(1));
-    assert!(which.ok(&["up"]).contains(&format!("http://127.0.0.1:{}", which.port)));
-    assert!(which.ok(&["up"]).contains("runs already"));
+    assert!(which.ok(&["up", "--no-restart"]).contains(&format!("http://127.0.0.1:{}", which.port)));
+    assert!(which.ok(&["up", "--no-restart"]).contains("runs already"));
     let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
     assert_eq!((document["running"].as_bool(), document["services"].as_array().unwrap().len()), (Some(true), 4));
     assert!(which.ok(&["logs", "db", "--lines", "5"]).contains("ready to accept connections"));
@@ -119,7 +119,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     let part = which.arena(&["status"]);
     assert_eq!(part.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&part.stdout).contains("part of the stack"));
-    which.ok(&["up"]);
+    which.ok(&["up", "--no-restart"]);
     assert_ne!(which.pid("api1"), killed);
 
     // At once, while what these two leave behind is still there.
@@ -127,7 +127,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
         let killed = which.pid(service);
         kill(&killed);
         assert_eq!(which.arena(&["status"]).status.code(), Some(1), "{service} is dead");
-        which.ok(&["up"]);
+        which.ok(&["up", "--no-restart"]);
         assert_ne!(which.pid(service), killed, "{service}");
         assert!(get(which.port, "/users-count").starts_with("HTTP/1.1 200"), "{service}");
     }
@@ -198,7 +198,7 @@ fn without_limits_nothing_is_clean_and_it_is_told_why() {
 #[test]
 fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     let which = Which::new();
-    let told = which.ok(&["up", "--lab"]);
+    let told = which.ok(&["up", "--lab", "--no-restart"]);
     for (_, port) in &which.lab_ports {
         assert!(told.contains(&format!("http://localhost:{port}/")), "{told}");
         assert!(get(*port, "/health").starts_with("HTTP/1.0 200"));
@@ -209,11 +209,11 @@ fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     assert!(which.ok(&["logs", "worker"]).contains("storing queued opinions"));
 
     let kept = which.pid("worker");
-    assert!(which.ok(&["up", "--lab"]).contains("The lab runs already"));
+    assert!(which.ok(&["up", "--lab", "--no-restart"]).contains("The lab runs already"));
     let killed = which.pid("forms");
     kill(&killed);
     assert_eq!(which.arena(&["status"]).status.code(), Some(1));
-    which.ok(&["up", "--lab"]);
+    which.ok(&["up", "--lab", "--no-restart"]);
     assert_ne!(which.pid("forms"), killed);
     assert_eq!(which.pid("worker"), kept);
     assert!(post_opinion(which.lab_port("forms")).starts_with("HTTP/1.0 303"));
