@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::payloads::random::Random;
+use crate::record::torment::recovery::KINDS;
 use crate::record::torment::{Asked, Details, Person, Request, Said};
 
 /// How many ask at the same time; every second one keeps its connection.
@@ -52,7 +53,10 @@ pub struct Clients {
 #[derive(Default)]
 struct Shared {
     ending: AtomicBool,
+    /// When a request was last known to have failed.
     last_failure: AtomicU64,
+    /// When the latest request of each kind was sent that was answered well.
+    served: [AtomicU64; KINDS.len()],
 }
 
 impl Clients {
@@ -83,9 +87,13 @@ impl Clients {
         micros(self.origin)
     }
 
-    /// How long it is that a request was last known to have failed.
-    pub fn quiet_for(&self) -> Duration {
-        Duration::from_micros(self.now().saturating_sub(self.shared.last_failure.load(Ordering::Relaxed)))
+    /// Whether requests of each kind were answered well that were sent behind a moment and the last failure, and that one is
+    /// long enough past for others of its time to have failed too.
+    pub fn are_served_since(&self, moment: u64, quiet: Duration) -> bool {
+        let last_failure = self.shared.last_failure.load(Ordering::Relaxed);
+        let from = moment.max(last_failure);
+        let quiet = Duration::from_micros(self.now().saturating_sub(from)) >= quiet;
+        quiet && self.shared.served.iter().all(|served| served.load(Ordering::Relaxed) > from)
     }
 
     /// Lets all that is under way come to its end, and returns every request in the order in which they ended.
@@ -209,14 +217,21 @@ impl Client {
         }
         let (status, said) = answer.ok().unzip();
         let request = Request { client: self.number, begin, end, asked, status, said: said.flatten() };
-        if request.failed() {
-            self.all.shared.last_failure.store(end, Ordering::Relaxed);
-        }
+        self.tell(&request);
         if let (Asked::Create(details), Some(Said::Id(id))) = (&request.asked, &request.said) {
             self.all.remember(Person { id: id.clone(), details: details.clone() });
         }
         self.all.requests.borrow_mut().push(request);
         status.is_some()
+    }
+
+    fn tell(&self, request: &Request) {
+        let shared = &self.all.shared;
+        if request.failed() {
+            shared.last_failure.store(request.end, Ordering::Relaxed);
+        } else if let Some(kind) = KINDS.iter().position(|kind| *kind == request.asked.kind()) {
+            shared.served[kind].fetch_max(request.begin, Ordering::Relaxed);
+        }
     }
 
     async fn exchange(&mut self, asked: &Asked) -> anyhow::Result<(u16, Option<Said>)> {

@@ -139,6 +139,60 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     assert!(which.ok(&["down"]).contains("Nothing ran"));
 }
 
+/// Waits until something holds; a stack is to serve again within 5 s, and a machine that others use may be slower.
+fn soon(what: &str, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn what_dies_is_started_again_and_what_stands_still_is_left_alone() {
+    let which = Which::new();
+    which.ok(&["up"]);
+    let status = || serde_json::from_slice::<Value>(&which.arena(&["status", "--json"]).stdout).unwrap();
+    let serves = || std::panic::catch_unwind(|| get(which.port, "/users-count").starts_with("HTTP/1.1 200"));
+    let is_back = |killed: &str, service: &str| status()["running"] == true && which.pid(service) != killed;
+    for (service, times) in [("api1", 1), ("db", 1), ("nginx", 1), ("api1", 2)] {
+        let killed = which.pid(service);
+        kill(&killed);
+        soon(&format!("{service} is back"), || is_back(&killed, service) && serves().is_ok_and(|serves| serves));
+        assert_eq!(status()["restarts"][service]["times"], times, "{service}");
+    }
+    assert!(which.ok(&["status"]).contains("started again 2 times, last at "), "{}", which.ok(&["status"]));
+
+    let still = which.pid("api2");
+    assert!(Command::new("kill").args(["-STOP", &still]).status().unwrap().success());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(Command::new("kill").args(["-CONT", &still]).status().unwrap().success());
+    assert_eq!((which.pid("api2"), &status()["restarts"]["api2"]), (still, &Value::Null));
+
+    // The supervisor itself: nothing is lost but its work, and the next `up` sees to that.
+    let supervisor = supervisor_of(&which.data()).unwrap();
+    kill(&supervisor);
+    soon("the supervisor is dead", || status()["supervised"] == false);
+    assert!(which.ok(&["status"]).contains("the supervisor is dead"));
+    assert!(which.ok(&["up"]).contains("Its supervisor was dead"));
+    assert_eq!((&status()["supervised"], &status()["restarts"]["api1"]["times"]), (&true.into(), &2.into()));
+    let killed = which.pid("api2");
+    kill(&killed);
+    soon("api2 is back", || is_back(&killed, "api2"));
+    which.ok(&["down"]);
+    assert_eq!(supervisor_of(&which.data()), None);
+    assert!(!which.data().exists(), "files are left");
+}
+
+/// The process that works in the supervisor's folder.
+fn supervisor_of(data: &Path) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let mut theirs = processes.filter(|process| {
+        std::fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data.join("supervisor"))
+    });
+    Some(theirs.next()?.file_name()?.to_str()?.to_owned())
+}
+
 #[test]
 fn the_budget_is_told_of_at_the_start_and_judged_in_the_end() {
     let which = Which::new();

@@ -38,7 +38,7 @@ const CALM: Duration = Duration::from_secs(2);
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// No request has failed for so long when a fault is over.
-const QUIET: Duration = Duration::from_millis(700);
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How long building, starting, and checking take, at least where all is built.
 const AROUND: Duration = Duration::from_secs(20);
@@ -203,8 +203,10 @@ impl Torment<'_> {
                 break;
             }
             sleep(turn.pause)?;
-            faults.push(one(body, clients, turn).with_context(|| turn.spec.to_string())?);
-            process::wait_until(RECOVERY_PATIENCE, || clients.quiet_for() >= QUIET || exit::is_interrupted());
+            let fault = one(body, clients, turn).with_context(|| turn.spec.to_string())?;
+            let served = || clients.are_served_since(fault.end, QUIET);
+            process::wait_until(RECOVERY_PATIENCE, || served() || exit::is_interrupted());
+            faults.push(fault);
         }
         sleep(CALM)?;
         Ok(faults)

@@ -31,6 +31,9 @@ pub enum Kind {
     Power,
 }
 
+/// Milliseconds that every fourth fault lasts: longer than an instance's patience of 5 s.
+const LONG: u64 = 6_000;
+
 const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];
 const LINKS: [&str; 4] = ["nginx-api1", "nginx-api2", "api1-db", "api2-db"];
 
@@ -171,7 +174,8 @@ impl Iterator for Schedule {
         }
         let spec = self.round.pop()?;
         let pause = Duration::from_millis(self.random.between(500, 1_200));
-        let lasts = Duration::from_millis(self.random.between(500, 3_000));
+        let short = self.random.between(500, 3_000);
+        let lasts = Duration::from_millis(if self.random.once_in(4) { LONG } else { short });
         Some(Turn { spec, pause, lasts: if spec.kind.lasts() { lasts } else { Duration::ZERO } })
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::chart::{Across, Chart, Line, Marks, with_suffix};
+use super::chart::{Across, Chart, Line, with_suffix};
 use super::look::Look;
 use super::page::{frame, made_by};
 use super::scale::{self, Scale};
@@ -131,7 +131,7 @@ fn row(summary: &Summary) -> [String; HEADINGS.len()] {
 
 fn charts(history: &History) -> Vec<Chart> {
     let time = Time::of(history);
-    vec![response_times(history, &time), answers(history, &time)]
+    vec![response_times(history, &time), answers(history, &time), under_way(history, &time)]
 }
 
 /// The time line that all charts share.
@@ -189,15 +189,13 @@ fn response_times(history: &History, time: &Time) -> Chart {
     let all = lines.iter().flat_map(|line| line.values.iter().flatten().copied());
     Chart {
         title: "Response times".into(),
-        description:
-            "Of all requests that ended in each quarter of a second; the ticks below are faults, where each began"
-                .into(),
+        description: "Of all requests that ended in each quarter of a second".into(),
         x: time.across.clone(),
         y: Scale::log(all),
         unit: "ms",
         lines,
         limits: Vec::new(),
-        marks: marks(history, time),
+        marks: Vec::new(),
         joined: false,
     }
 }
@@ -229,24 +227,32 @@ fn answers(history: &History, time: &Time) -> Chart {
     }
 }
 
-/// One row of ticks for what ends a process, one for what hinders it, one for what comes between two.
-fn marks(history: &History, time: &Time) -> Vec<Marks> {
+/// A line at a height of its own for what ends a process, what hinders it, and what comes between two.
+fn under_way(history: &History, time: &Time) -> Chart {
     let rows: [(&str, &[&str]); 3] = [
-        ("killed or told to end", &["kill", "restart", "power"]),
-        ("stopped or starved", &["stop", "cpu", "memory", "disk"]),
         ("cut, late or held", &["cut", "delay", "hold"]),
+        ("stopped or starved", &["stop", "cpu", "memory", "disk"]),
+        ("killed or told to end", &["kill", "restart", "power"]),
     ];
-    let marks = |(nth, (name, kinds)): (usize, (&str, &[&str]))| {
+    let line = |(nth, (name, kinds)): (usize, (&str, &[&str]))| {
         let kind = |fault: &str| fault.split('-').next().is_some_and(|kind| kinds.contains(&kind));
-        let mut values = vec![0; time.points];
-        let mut all = 0;
-        for fault in history.faults.iter().filter(|fault| kind(&fault.name)) {
-            all += 1;
-            if let Some(value) = values.get_mut(nth_point(fault.begin)) {
-                *value += 1;
-            }
-        }
-        (all > 0).then(|| Marks { name: name.into(), look: Look::nth(5 + nth), values, note: all.to_string() })
+        let faults = history.faults.iter().filter(|fault| kind(&fault.name));
+        let spans: Vec<_> = faults
+            .map(|fault| nth_point(fault.begin)..=nth_point(fault.back.unwrap_or(fault.end).max(fault.end)))
+            .collect();
+        let height = |point| spans.iter().any(|span| span.contains(&point)).then_some((nth + 1) as f64);
+        let values = (0..time.points).map(height).collect();
+        Line { name: name.into(), look: Look::nth(5 + nth), values, note: spans.len().to_string(), area: false }
     };
-    rows.into_iter().enumerate().filter_map(marks).collect()
+    Chart {
+        title: "Faults under way".into(),
+        description: "From the beginning of each to its end, or until the process was back".into(),
+        x: time.across.clone(),
+        y: Scale::linear([3.0].into_iter()),
+        unit: "",
+        lines: rows.into_iter().enumerate().map(line).collect(),
+        limits: Vec::new(),
+        marks: Vec::new(),
+        joined: false,
+    }
 }

@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 const SOUND_AFTER: Duration = Duration::from_secs(10);
 
 /// How often it looks for parts of the lab that have come, and whether the stack's files are there.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Where it records what it started again, one line each: when, and which service.
 const RECORD: &str = "restarts";
