@@ -25,7 +25,10 @@ const PROGRAMS: [&str; 5] = ["postgres", "initdb", "nginx", "peleja", "lab"];
 /// Where a cluster is made, until it is whole and becomes the database's folder.
 pub const NEW_CLUSTER: &str = "db.new";
 
-/// The folder of whoever starts again what dies.
+/// The arena's command that starts again what dies.
+pub const SUPERVISE: &str = "supervise";
+
+/// The folder that it works in.
 pub const SUPERVISOR: &str = "supervisor";
 
 /// The stack's processes: main process by service, and everything else that belongs to one.
@@ -61,8 +64,11 @@ pub fn supervisor(data: &Path) -> Option<i32> {
     let folder = data.canonicalize().unwrap_or_else(|_| data.to_owned()).join(SUPERVISOR);
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_arena = |pid: i32| link_of(pid, "exe").is_some_and(|program| program.ends_with("arena"));
-    pids.find(|pid| link_of(*pid, "cwd").as_ref() == Some(&folder) && is_arena(*pid))
+    let supervises = |pid: i32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).nth(1) == Some(SUPERVISE.as_bytes())
+    };
+    pids.find(|pid| link_of(*pid, "cwd").as_ref() == Some(&folder) && supervises(*pid))
 }
 
 /// Every process of one service.

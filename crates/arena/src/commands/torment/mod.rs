@@ -203,7 +203,7 @@ impl Torment<'_> {
                 break;
             }
             sleep(turn.pause)?;
-            let fault = one(body, clients, turn).with_context(|| turn.spec.to_string())?;
+            let fault = one(body, clients, turn)?;
             let served = || clients.are_served_since(fault.end, QUIET);
             process::wait_until(RECOVERY_PATIENCE, || served() || exit::is_interrupted());
             faults.push(fault);
@@ -216,8 +216,7 @@ impl Torment<'_> {
 /// Brings one fault about, waits for its end, and for whoever was to come back.
 fn one(body: &dyn Body, clients: &Clients, turn: Turn) -> anyhow::Result<Fault> {
     let begin = clients.now();
-    eprint!("arena: {:>6.1} s  {:<16}", begin as f64 / 1e6, turn.spec.to_string());
-    let ended = body.begin(turn.spec)?;
+    let ended = body.begin(turn.spec).with_context(|| turn.spec.to_string())?;
     let undo = Undo { body, spec: turn.spec };
     let slept = sleep(turn.lasts);
     drop(undo);
@@ -229,10 +228,13 @@ fn one(body: &dyn Body, clients: &Clients, turn: Turn) -> anyhow::Result<Fault> 
         exit::fail_if_interrupted()?;
         back = body.is_back(turn.spec, &ended).then(|| clients.now());
     }
-    match back {
-        Some(back) => eprintln!("  back after {:.2} s", (back - begin) as f64 / 1e6),
-        None => eprintln!("  for {:.2} s", (end - begin) as f64 / 1e6),
-    }
+    let seconds = |moment: u64| (moment - begin) as f64 / 1e6;
+    let outcome = match back {
+        Some(back) => format!("back after {:.2} s", seconds(back)),
+        None if ended.is_empty() => format!("for {:.2} s", seconds(end)),
+        None => "not back".to_owned(),
+    };
+    eprintln!("arena: {:>6.1} s  {:<16}  {outcome}", begin as f64 / 1e6, turn.spec.to_string());
     Ok(Fault { name: turn.spec.to_string(), begin, end, back })
 }
 

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::Native;
 use super::settings::Settings;
 use crate::stack::compose::SERVICES;
-use crate::stack::members::{self, SUPERVISOR};
+use crate::stack::members::{self, SUPERVISE, SUPERVISOR};
 use crate::stack::process::{self, Account};
 use crate::workspace::Workspace;
 
@@ -121,7 +121,7 @@ impl Native {
         let folder = self.data.join(SUPERVISOR);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let mut command = Command::new(program);
-        command.arg("supervise").arg(&self.data).arg(workspace.root()).current_dir(&folder);
+        command.arg(SUPERVISE).arg(&self.data).arg(workspace.root()).current_dir(&folder);
         process::spawn(command, Account::caller(), None, &self.log(SUPERVISOR))?;
         let runs = || members::supervisor(&self.data).is_some();
         ensure!(
@@ -151,18 +151,17 @@ impl Native {
         while self.settings().is_some() {
             let found = members::find(&self.data).main;
             wanted.extend(found.keys().cloned());
-            let missing = wanted.iter().filter(|service| !found.contains_key(*service));
+            let missing: Vec<&String> = wanted.iter().filter(|service| !found.contains_key(*service)).collect();
             let wait = |service: &String| turns.get(service).map(Turn::wait).unwrap_or_default();
-            let (due, later): (Vec<_>, Vec<_>) = missing.partition(|service| wait(service).is_zero());
+            let due: Vec<String> = missing.iter().copied().filter(|service| wait(service).is_zero()).cloned().collect();
             if due.is_empty() {
-                let patience = later.into_iter().map(wait).min().unwrap_or(LOOK).min(LOOK);
+                let patience = missing.into_iter().map(wait).min().unwrap_or(LOOK);
                 wait_for_an_end(found.values(), patience)?;
                 continue;
             }
-            for service in due {
+            for service in &due {
                 turns.insert(service.clone(), Turn::after(turns.get(service)));
             }
-            let due: Vec<String> = wanted.iter().filter(|service| !found.contains_key(*service)).cloned().collect();
             if let Err(error) = self.start_again(workspace, &due) {
                 eprintln!("{} {error:#}", Timestamp::now());
             }
