@@ -14,7 +14,7 @@ pub const KINDS: [&str; 4] = ["create", "fetch", "search", "count"];
 pub struct Effect {
     /// The fault.
     pub name: String,
-    /// Requests that failed, of those sent from its beginning to that of the next one.
+    /// Requests that failed, of those sent from its beginning to that of the next one, and of those under way when it began.
     pub failed: usize,
     /// The longest of these requests.
     pub slowest_ms: f64,
@@ -46,15 +46,29 @@ pub struct Summary {
 
 /// What each fault did, in order.
 pub fn effects(history: &History) -> Vec<Effect> {
-    let next = history.faults.iter().skip(1).map(|fault| fault.begin).chain([u64::MAX]);
-    history.faults.iter().zip(next).map(|(fault, until)| effect(fault, until, &history.requests)).collect()
+    let faults = &history.faults;
+    let mut concerned: Vec<Vec<&Request>> = vec![Vec::new(); faults.len()];
+    for request in &history.requests {
+        if let Some(requests) = cause(faults, request).and_then(|nth| concerned.get_mut(nth)) {
+            requests.push(request);
+        }
+    }
+    faults.iter().zip(&concerned).map(|(fault, requests)| effect(fault, requests)).collect()
 }
 
-fn effect(fault: &Fault, until: u64, requests: &[Request]) -> Effect {
-    let since: Vec<&Request> =
-        requests.iter().filter(|request| (fault.begin..until).contains(&request.begin)).collect();
+/// Which fault a request tells of: the last that had begun when it was sent; or the next one, if it was under way when that
+/// began, and sent when the last was over.
+fn cause(faults: &[Fault], request: &Request) -> Option<usize> {
+    let next = faults.partition_point(|fault| fault.begin <= request.begin);
+    let last = next.checked_sub(1);
+    let over = |fault: &Fault| request.begin >= fault.back.unwrap_or(fault.end);
+    let is_under_way = faults.get(next).is_some_and(|fault| fault.begin <= request.end);
+    if is_under_way && last.is_none_or(|last| over(&faults[last])) { Some(next) } else { last }
+}
+
+fn effect(fault: &Fault, since: &[&Request]) -> Effect {
     let slowest = since.iter().map(|request| request.end - request.begin).max().unwrap_or_default();
-    let served: Option<Vec<u64>> = KINDS.iter().map(|kind| served(fault, &of_kind(&since, kind))).collect();
+    let served: Option<Vec<u64>> = KINDS.iter().map(|kind| served(fault, &of_kind(since, kind))).collect();
     let from_end = |moment: u64| moment.saturating_sub(fault.end) as f64 / 1e3;
     Effect {
         name: fault.name.clone(),
@@ -129,7 +143,7 @@ mod tests {
             all_kinds(1_400_000, 1_450_000, Some(200)),
         ]
         .concat();
-        let effect = effect(&fault, u64::MAX, &requests);
+        let effect = effect(&fault, &requests.iter().collect::<Vec<_>>());
         assert_eq!((effect.failed, effect.slowest_ms), (4, 5_000.0));
         assert_eq!((effect.back_ms, effect.served_ms), (Some(200.0), Some(450.0)));
     }
@@ -138,10 +152,21 @@ mod tests {
     fn who_is_never_served_again_has_not_recovered() {
         let fault = Fault { name: "kill-db".into(), begin: 0, end: 0, back: None };
         let mut requests = all_kinds(1, 2, Some(200));
+        let all_well = effect(&fault, &requests.iter().collect::<Vec<_>>());
         requests.push(request(Asked::Count, 3, 4, None));
-        let effects = [effect(&fault, u64::MAX, &requests), effect(&fault, 3, &requests)];
+        let effects = [effect(&fault, &requests.iter().collect::<Vec<_>>()), all_well];
         assert_eq!([effects[0].served_ms, effects[1].served_ms], [None, Some(0.002)]);
         let summary = &summaries(&effects)[0];
         assert_eq!((summary.times, summary.recovered, summary.failed, summary.back_ms), (2, 1, 1, None));
+    }
+
+    #[test]
+    fn who_is_under_way_when_a_fault_begins_tells_of_it_once_the_last_is_over() {
+        let fault = |begin, end, back| Fault { name: "f".into(), begin, end, back };
+        let faults = [fault(100, 100, Some(150)), fault(300, 400, None), fault(600, 600, None)];
+        let cause = |begin, end| cause(&faults, &request(Asked::Count, begin, end, None));
+        assert_eq!([cause(10, 20), cause(10, 100), cause(99, 700)], [None, Some(0), Some(0)]);
+        assert_eq!([cause(100, 110), cause(120, 310), cause(160, 310)], [Some(0), Some(0), Some(1)]);
+        assert_eq!([cause(350, 650), cause(450, 650), cause(600, 601)], [Some(1), Some(2), Some(2)]);
     }
 }
