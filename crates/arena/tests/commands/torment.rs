@@ -154,6 +154,21 @@ fn a_stack_that_answers_before_its_log_is_on_disk_has_lost_people_after_a_power_
 }
 
 #[test]
+fn people_who_were_kept_are_left_alone() {
+    let torment = Torment::start(&["--version"]);
+    let ok = |words: &[&str]| assert!(torment.command(words).output().unwrap().status.success(), "{words:?}");
+    ok(&["up"]);
+    let parameters = format!("host=127.0.0.1 port={} user=postgres password=rinha", torment.database_port);
+    let insert = "INSERT INTO users VALUES (gen_random_uuid(), 'kept', 'f', '2000-01-01', NULL)";
+    Client::connect(&parameters, NoTls).unwrap().batch_execute(insert).unwrap();
+    ok(&["down", "--keep"]);
+    let output = torment.command(&["torment", "--for", "5s", "--faults", "kill-db"]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("people are kept there (1)"), "{error}");
+    assert!(torment.data().join("db").is_dir());
+}
+
+#[test]
 fn one_that_is_interrupted_leaves_nothing_behind() {
     let mut torment = Torment::start(&["--for", "60s", "--faults", "stop-db,disk"]);
     drop(torment.database());

@@ -4,6 +4,7 @@ mod docker;
 mod native;
 mod plan;
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -170,8 +171,14 @@ impl Torment<'_> {
             Engine::Docker => None,
         };
         // Declared behind what it stands on, and so ended before it.
-        let stack = Guard { torment: self };
+        let stack = Guard { torment: self, erase: self.is_new()?.into() };
         let running = stack.up(native.as_ref().and_then(Native::detours))?;
+        let people = Database::connect(&running.database)?.people()?;
+        ensure!(
+            people == 0,
+            "people are kept there ({people}), and a torment wants to be alone; `cargo arena down` removes them"
+        );
+        stack.erase.set(true);
         let _ports = (self.which.engine == Engine::Docker).then(SoonFree::until_dropped);
         let docker = || Docker::new(self.which.docker(&self.workspace), running.clone());
         let containers = native.is_none().then(docker);
@@ -192,6 +199,11 @@ impl Torment<'_> {
         eprintln!("arena: {} faults among {} requests; reading who is stored", faults.len(), requests.len());
         let rows = rows(&running)?;
         Ok(History { header, requests, faults, rows })
+    }
+
+    /// Whether nobody can have been kept where the stack is going to be.
+    fn is_new(&self) -> anyhow::Result<bool> {
+        Ok(self.which.engine == Engine::Native && !self.which.native()?.data().join("db").is_dir())
     }
 
     fn bring_about(&self, body: &dyn Body, clients: &Clients, seed: u64) -> anyhow::Result<Vec<Fault>> {
@@ -262,6 +274,8 @@ fn sleep(time: Duration) -> anyhow::Result<()> {
 /// Ends the stack however the torment ends.
 struct Guard<'a, 'b> {
     torment: &'a Torment<'b>,
+    /// Whether its people go with it.
+    erase: Cell<bool>,
 }
 
 impl Guard<'_, '_> {
@@ -275,7 +289,7 @@ impl Guard<'_, '_> {
 
 impl Drop for Guard<'_, '_> {
     fn drop(&mut self) {
-        if let Err(error) = self.torment.which.down(&self.torment.workspace, true) {
+        if let Err(error) = self.torment.which.down(&self.torment.workspace, self.erase.get()) {
             eprintln!("arena: ending the stack: {error:#}");
         }
     }
