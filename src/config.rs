@@ -69,8 +69,8 @@ pub struct Config {
     pub processor: Option<u16>,
 
     /// Seconds that a request may take before it is answered 503. Long enough for a restart of the database to pass
-    /// unseen, shorter than the patience of whoever asks.
-    #[arg(long, env = "PELEJA_PATIENCE", default_value = "5", value_parser = seconds)]
+    /// unseen, shorter than the patience of whoever asks, and so much less than 5 that the answer is there within those.
+    #[arg(long, env = "PELEJA_PATIENCE", default_value = "4.9", value_parser = seconds)]
     pub patience: Duration,
 
     /// Seconds that requests under way get to finish after SIGTERM.

@@ -37,6 +37,8 @@ fn main() {
         limits: false,
         overlays: Vec::new(),
         program: env!("CARGO_BIN_EXE_peleja").into(),
+        supervisor: None,
+        detours: None,
     };
     let running = native.up(&Workspace::find().unwrap(), &options).unwrap();
     let costs = measure(&native, &running, &folder.path().join("stack/run"));

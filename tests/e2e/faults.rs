@@ -87,6 +87,20 @@ fn an_instance_that_is_killed_is_missed_by_nobody() {
     assert_eq!(send_unix(&stack.socket("api1"), &request("GET", "/health/ready")).unwrap().status, 200);
 }
 
+/// nginx leaves an instance alone for a second after it has failed, and must not do so where there is no other.
+#[test]
+fn an_instance_that_is_killed_when_the_other_has_just_come_back_is_missed_by_nobody() {
+    let stack = Stack::own();
+    let seen = create_during(&stack, || {
+        stack.kill("api1");
+        thread::sleep(Duration::from_millis(50));
+        stack.mend();
+        stack.kill("api2");
+    });
+    assert_eq!(seen.other, [] as [u16; 0]);
+    assert_eq!(seen.created, stored(&stack));
+}
+
 /// What nginx does when an instance dies with a create: the same one, with the same id, to the other instance.
 #[test]
 fn a_create_that_is_sent_again_is_answered_again_and_stores_nobody_twice() {

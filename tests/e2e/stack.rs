@@ -48,6 +48,8 @@ impl Stack {
             limits: false,
             overlays: Vec::new(),
             program: env!("CARGO_BIN_EXE_peleja").into(),
+            supervisor: None,
+            detours: None,
         };
         let native = Native::at(&folder.path().join("stack"));
         let running = native.up(&Workspace::find().unwrap(), &options).unwrap();

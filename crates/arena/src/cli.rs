@@ -18,6 +18,7 @@ use crate::commands::league;
 use crate::commands::payloads;
 use crate::commands::stack;
 use crate::commands::stress;
+use crate::commands::torment;
 use crate::commands::trial;
 use crate::exit::Exit;
 use crate::read::compare;
@@ -44,6 +45,8 @@ enum Command {
     Up(stack::UpArgs),
     /// End the stack, also what a crash left of it
     Down(stack::DownArgs),
+    #[command(hide = true)]
+    Supervise(stack::SuperviseArgs),
     /// Say what runs
     Status(stack::StatusArgs),
     /// Show what the services wrote
@@ -54,6 +57,8 @@ enum Command {
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
     Trial(trial::Args),
     Payloads(payloads::Args),
+    /// Bring faults about under load, and check that everything that was answered can be true
+    Torment(Box<torment::TormentArgs>),
     Stress(stress::Args),
     Analyze(analyze::Args),
     Experiment(experiment::Args),
@@ -96,9 +101,11 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Test(arguments) => check::run(&arguments),
         Command::Up(arguments) => stack::up(&arguments),
         Command::Down(arguments) => stack::down(&arguments),
+        Command::Supervise(arguments) => stack::supervise(&arguments),
         Command::Status(arguments) => stack::status(&arguments),
         Command::Logs(arguments) => stack::logs(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
+        Command::Torment(arguments) => torment::run(&arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),
         Command::Experiment(arguments) => experiment::run(arguments),

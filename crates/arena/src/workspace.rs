@@ -27,6 +27,11 @@ impl Workspace {
         bail!("{} is not inside a checkout of Peleja; change into one", here.display());
     }
 
+    /// The checkout with that top folder.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// The checkout's top folder.
     pub fn root(&self) -> &Path {
         &self.root

@@ -11,6 +11,7 @@ use postgres::{Client, NoTls};
 use crate::load::driver::checks::Person;
 use crate::load::fill;
 use crate::record::run::Durability;
+use crate::record::torment;
 
 /// Enough for a median that does not jump.
 const FLUSHES: usize = 101;
@@ -76,14 +77,30 @@ impl Database {
         self.select("WHERE nickname = ANY($1)", &[&nicknames])
     }
 
+    /// The same as a torment keeps them.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer.
+    pub fn rows(&mut self) -> anyhow::Result<Vec<torment::Person>> {
+        let person = |row: postgres::Row| -> anyhow::Result<torment::Person> {
+            let [nickname, fullname, dob] = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
+            let details = torment::Details { nickname, fullname, dob, stack: row.try_get(4)? };
+            Ok(torment::Person { id: row.try_get(0)?, details })
+        };
+        self.query("", &[])?.into_iter().map(person).collect()
+    }
+
     fn select(&mut self, which: &str, parameters: &[&(dyn ToSql + Sync)]) -> anyhow::Result<Vec<Person<'static>>> {
-        let columns = "id::text, nickname, fullname, to_char(dob, 'YYYY-MM-DD'), stack";
-        let query = format!("SELECT {columns} FROM users {which}");
-        let rows = self.client.query(&query, parameters).context("reading people")?;
         let person = |row: postgres::Row| {
             Ok(Person::stored(row.try_get(0)?, [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?], row.try_get(4)?))
         };
-        rows.into_iter().map(person).collect()
+        self.query(which, parameters)?.into_iter().map(person).collect()
+    }
+
+    fn query(&mut self, which: &str, parameters: &[&(dyn ToSql + Sync)]) -> anyhow::Result<Vec<postgres::Row>> {
+        let columns = "id::text, nickname, fullname, to_char(dob, 'YYYY-MM-DD'), stack";
+        self.client.query(&format!("SELECT {columns} FROM users {which}"), parameters).context("reading people")
     }
 
     /// Removes the people with these nicknames, and leaves everybody else.

@@ -19,5 +19,6 @@ pub mod payloads;
 pub mod stack;
 pub mod stress;
 mod thorough;
+pub mod torment;
 pub mod trial;
 mod verdict;

@@ -1,6 +1,7 @@
 //! `arena up`, `down`, `status` and `logs`.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,8 +12,9 @@ use crate::record::run::Limit;
 use crate::stack::budget::Budget;
 use crate::stack::compose::SERVICES;
 use crate::stack::lab::{self, Lab};
+use crate::stack::native::{Native, Supervision};
 use crate::stack::prerequisites::Install;
-use crate::stack::which::Which;
+use crate::stack::which::{Start, Which};
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
@@ -31,6 +33,9 @@ pub struct UpArgs {
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
+    /// Leave what dies dead until the next `up`. Under Docker the Compose file says what becomes of it.
+    #[arg(long)]
+    no_restart: bool,
     /// Start the lab too, over the same PostgreSQL in a database of its own.
     #[arg(long)]
     lab: bool,
@@ -87,10 +92,13 @@ pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
     exit::interruption()?;
     let (running, started) = match which.running(&workspace)? {
         Some(running) => (running, false),
-        None => (which.up(&workspace, !arguments.no_limits, Install::unless(arguments.no_install))?, true),
+        None => (which.up(&workspace, arguments.start())?, true),
     };
     if !started {
         terminal::print("The stack runs already.\n")?;
+        if !arguments.no_restart && which.supervise(&workspace)? {
+            terminal::print("Its supervisor was dead, and was replaced.\n")?;
+        }
     }
     if arguments.lab {
         up_lab(&workspace, which, arguments.lab_ports)?;
@@ -107,6 +115,17 @@ pub fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
         terminal::print(&format!("\nTry   curl -i '{url}/users?q=a'\nEnd   cargo arena down{flags}\n"))?;
     }
     Ok(Exit::Good)
+}
+
+impl UpArgs {
+    fn start(&self) -> Start {
+        Start {
+            limits: !self.no_limits,
+            restart: !self.no_restart,
+            install: Install::unless(self.no_install),
+            detours: None,
+        }
+    }
 }
 
 fn up_lab(workspace: &Workspace, which: &Which, ports: lab::Ports) -> anyhow::Result<()> {
@@ -135,6 +154,7 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
     let running = arguments.which.running(&workspace)?;
     let lab = arguments.which.lab(&workspace)?;
     if arguments.json {
+        let native = (arguments.which.engine == Engine::Native).then(|| arguments.which.native()).transpose()?;
         let services = running.as_ref().map(|running| &running.limits);
         let document = serde_json::json!({
             "schema": 1,
@@ -143,6 +163,8 @@ pub fn status(arguments: &StatusArgs) -> anyhow::Result<Exit> {
             "url": running.as_ref().map(|running| &running.url),
             "database": running.as_ref().map(|running| &running.database),
             "services": services,
+            "supervised": native.as_ref().map(|native| native.supervision() == Supervision::Alive),
+            "restarts": native.as_ref().map(restarts),
             "lab": lab.as_ref().map(Lab::document),
         });
         terminal::print_json(&document)?;
@@ -185,6 +207,8 @@ fn print_status(workspace: &Workspace, which: &Which, running: &Running) -> anyh
     if which.engine == Engine::Native {
         let native = which.native()?;
         lines.push(format!("Logs      {}   (cargo arena logs)", native.log("*").display()));
+        lines.extend(supervision(&native));
+        let restarts = native.restarts();
         let limits = running.limits.iter().chain(lab.iter().flat_map(|lab| &lab.limits));
         let limits: Vec<&Limit> = limits.collect();
         for (service, pid) in native.processes().main {
@@ -192,9 +216,50 @@ fn print_status(workspace: &Workspace, which: &Which, running: &Running) -> anyh
             let limit = limit.and_then(|limit| limit.cpus.zip(limit.memory_bytes));
             let limit =
                 limit.map_or("no limits".to_owned(), |(cpus, bytes)| format!("{cpus} CPU, {} MiB", bytes >> 20));
-            lines.push(format!("  {service:<11} pid {pid:<8} {limit}"));
+            let again = restarts.get(&service).map_or_else(String::new, |restarts| {
+                format!("   started again {}, last at {:.0}", times(restarts.times), restarts.last)
+            });
+            lines.push(format!("  {service:<11} pid {pid:<8} {limit}{again}"));
         }
     }
     lines.push(String::new());
     terminal::print(&lines.join("\n"))
+}
+
+/// Whether what dies comes back, where that is worth a line.
+fn supervision(native: &Native) -> Option<String> {
+    match native.supervision() {
+        Supervision::Alive => None,
+        Supervision::Dead => Some("Restarts  none: the supervisor is dead; `cargo arena up` replaces it".into()),
+        Supervision::None => Some("Restarts  none: what dies is dead until the next `cargo arena up`".into()),
+    }
+}
+
+fn restarts(native: &Native) -> serde_json::Value {
+    let restarts = native.restarts().into_iter();
+    let document = restarts.map(|(service, restarts)| {
+        (service, serde_json::json!({"times": restarts.times, "last": restarts.last.to_string()}))
+    });
+    document.collect::<serde_json::Map<_, _>>().into()
+}
+
+fn times(times: u32) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
+}
+
+/// Arguments of the process that `arena up` leaves behind.
+#[derive(Debug, Args)]
+pub struct SuperviseArgs {
+    data: PathBuf,
+    checkout: PathBuf,
+}
+
+/// Starts again what dies of a stack.
+///
+/// # Errors
+///
+/// If the kernel does not tell who ends.
+pub fn supervise(arguments: &SuperviseArgs) -> anyhow::Result<Exit> {
+    Native::at(&arguments.data).supervise(&Workspace::at(&arguments.checkout))?;
+    Ok(Exit::Good)
 }

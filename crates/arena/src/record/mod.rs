@@ -7,3 +7,4 @@ pub mod league;
 pub mod metric;
 pub mod run;
 pub mod threshold;
+pub mod torment;

@@ -148,14 +148,38 @@ impl Hierarchy {
             let enabled = fs::write(&path, "+cpu +memory +io").or_else(|_| fs::write(&path, "+cpu +memory"));
             enabled.with_context(|| format!("+cpu +memory to {}", path.display()))?;
         }
-        for (path, value) in self.settings(&name, limit) {
-            fs::write(&path, &value).with_context(|| format!("{value} to {}", path.display()))?;
-        }
+        self.set(parent, limit)?;
         let open = |tree: &Path| {
             let path = tree.join(&name).join("cgroup.procs");
             OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())
         };
         Ok(Entrance::of(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// Sets what `limit` names of the group `parent/service`, which is there.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub fn set(&self, parent: &str, limit: &Limit) -> anyhow::Result<()> {
+        for (path, value) in self.settings(&format!("{parent}/{}", limit.service), limit) {
+            fs::write(&path, &value).with_context(|| format!("{value} to {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory that the group `parent/service` uses, its files' pages among them.
+    pub fn memory_used(&self, parent: &str, service: &str) -> Option<u64> {
+        let name = format!("{parent}/{service}");
+        let file = match self {
+            Self::V1(controllers) => {
+                let (_, memory) = controllers.iter().find(|(controller, _)| *controller == "memory")?;
+                memory.join(name).join("memory.usage_in_bytes")
+            }
+            Self::V2(root) => root.join(name).join("memory.current"),
+            Self::Absent(_) => return None,
+        };
+        fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 
     fn settings(&self, name: &str, limit: &Limit) -> Vec<(PathBuf, String)> {

@@ -184,7 +184,11 @@ impl Docker {
     }
 
     /// The containers that run, each with its service.
-    fn containers(&self) -> anyhow::Result<Vec<(String, String)>> {
+    ///
+    /// # Errors
+    ///
+    /// If Docker does not answer.
+    pub fn containers(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut command = self.compose();
         command.args(["ps", "--status", "running", "--format", "{{.Service}} {{.ID}}"]);
         let output = command.output().context("starting docker; is it installed?")?;
@@ -213,7 +217,11 @@ impl Docker {
 }
 
 /// What a command of `docker` says.
-pub(super) fn docker(words: &[&str]) -> anyhow::Result<String> {
+///
+/// # Errors
+///
+/// If Docker is not there, or refuses.
+pub fn docker(words: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("docker").args(words).output().context("starting docker; is it installed?")?;
     let what = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
     ensure!(output.status.success(), "docker {what}: {}", String::from_utf8_lossy(&output.stderr).trim());

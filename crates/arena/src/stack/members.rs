@@ -25,6 +25,12 @@ const PROGRAMS: [&str; 5] = ["postgres", "initdb", "nginx", "peleja", "lab"];
 /// Where a cluster is made, until it is whole and becomes the database's folder.
 pub const NEW_CLUSTER: &str = "db.new";
 
+/// The arena's command that starts again what dies.
+pub const SUPERVISE: &str = "supervise";
+
+/// The folder that it works in.
+pub const SUPERVISOR: &str = "supervisor";
+
 /// The stack's processes: main process by service, and everything else that belongs to one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -53,6 +59,24 @@ pub fn find(data: &Path) -> Found {
     found
 }
 
+/// Who starts again what dies. It is no service, and has no limits.
+pub fn supervisor(data: &Path) -> Option<i32> {
+    let folder = data.canonicalize().unwrap_or_else(|_| data.to_owned()).join(SUPERVISOR);
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let supervises = |pid: i32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).nth(1) == Some(SUPERVISE.as_bytes())
+    };
+    pids.find(|pid| link_of(*pid, "cwd").as_ref() == Some(&folder) && supervises(*pid))
+}
+
+/// Every process of one service.
+pub fn of_service(data: &Path, service: &str) -> Vec<i32> {
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    find(&data).all.into_iter().filter(|pid| service_of(*pid, &data).as_deref() == Some(service)).collect()
+}
+
 /// The control group that holds the groups of a stack's services.
 pub fn group(data: &Path) -> String {
     // FNV-1a: the same data directory always has the same group, so that any arena can find it.
@@ -75,10 +99,8 @@ pub fn everyone(data: &Path, hierarchy: &Hierarchy) -> Vec<i32> {
 ///
 /// If something does not end.
 pub fn end_orphans(data: &Path, service: &str) -> anyhow::Result<()> {
-    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-    let orphans = || find(&data).all.into_iter().filter(|pid| service_of(*pid, &data).as_deref() == Some(service));
-    signal(orphans(), Signal::SIGKILL);
-    let gone = wait_until(Duration::from_secs(10), || orphans().next().is_none());
+    signal(of_service(data, service), Signal::SIGKILL);
+    let gone = wait_until(Duration::from_secs(10), || of_service(data, service).is_empty());
     ensure!(gone, "what {service} left behind does not end");
     Ok(())
 }

@@ -17,6 +17,7 @@ pub mod packages;
 pub mod ports;
 pub mod prerequisites;
 pub mod process;
+pub mod relay;
 pub mod requirements;
 pub mod which;
 

@@ -13,6 +13,9 @@ use nix::unistd::{Gid, Pid, Uid, User, setgid, setgroups, setsid, setuid};
 
 use super::entrance::Entrance;
 
+/// How long to look away from a condition that is waited for.
+pub const GLANCE: Duration = Duration::from_millis(20);
+
 /// As whom the services run.
 #[derive(Clone, Copy, Debug)]
 pub struct Account {
@@ -30,11 +33,16 @@ impl Account {
     /// If root has neither of the two on this machine.
     pub fn choose() -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
-            return Ok(Self { uid: Uid::effective(), gid: Gid::effective() });
+            return Ok(Self::caller());
         }
         let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.context("there is no user `postgres` or `nobody` to run the services as")?;
         Ok(Self { uid: user.uid, gid: user.gid })
+    }
+
+    /// The caller.
+    pub fn caller() -> Self {
+        Self { uid: Uid::effective(), gid: Gid::effective() }
     }
 
     /// Fails where the account may not enter a folder that the caller made, because of the folders above it.
@@ -157,7 +165,7 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(GLANCE);
     }
     true
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::compose::Compose;
@@ -37,6 +37,23 @@ pub struct Which {
     /// be repeated.
     #[arg(long = "overlay", value_name = "FILE")]
     overlays: Vec<PathBuf>,
+}
+
+/// How to start a stack.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Hold the services to the limits of the Compose file.
+    pub limits: bool,
+    /// Start again what dies. Docker does so by itself, as the Compose file says.
+    pub restart: bool,
+    /// What to do about programs that are missing.
+    pub install: Install,
+    /// The folder of sockets by way of which plain processes reach each other; see [`native::Options::detours`].
+    pub detours: Option<PathBuf>,
+}
+
+fn own_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("the arena's own program")
 }
 
 /// Port 0 means any to the kernel, and nothing to whoever wants to connect.
@@ -124,6 +141,16 @@ impl Which {
         self.port
     }
 
+    /// The port of PostgreSQL that was asked for.
+    pub fn database_port(&self) -> Option<u16> {
+        self.database_port
+    }
+
+    /// The same stack with its database at that port.
+    pub fn with_database_port(self, port: u16) -> Self {
+        Self { database_port: Some(port), ..self }
+    }
+
     /// The flags by which another command finds the same stack.
     pub fn flags(&self) -> String {
         match (self.engine, &self.data) {
@@ -172,7 +199,8 @@ impl Which {
     /// # Errors
     ///
     /// If a prerequisite is missing and may not be installed, a build fails, or the stack does not come up.
-    pub fn up(&self, workspace: &Workspace, limits: bool, install: Install) -> anyhow::Result<Running> {
+    pub fn up(&self, workspace: &Workspace, start: Start) -> anyhow::Result<Running> {
+        let Start { limits, restart, install, detours } = start;
         match self.engine {
             Engine::Native => {
                 self.check_machine(workspace, limits)?;
@@ -181,10 +209,24 @@ impl Which {
                 exit::fail_if_interrupted()?;
                 let overlays = self.overlays.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
                 let (port, database_port) = (self.port, self.database_port);
-                let options = native::Options { port, database_port, limits, overlays, program };
+                let supervisor = restart.then(own_program).transpose()?;
+                let options = native::Options { port, database_port, limits, overlays, program, supervisor, detours };
                 self.native()?.up(workspace, &options)
             }
             Engine::Docker => self.docker(workspace).up(),
+        }
+    }
+
+    /// Sees to it that what dies is started again, where that was wanted and whoever did it is dead himself. Returns whether
+    /// that was so.
+    ///
+    /// # Errors
+    ///
+    /// If nobody can be found to do it.
+    pub fn supervise(&self, workspace: &Workspace) -> anyhow::Result<bool> {
+        match self.engine {
+            Engine::Native => self.native()?.replace_supervisor(workspace, &own_program()?),
+            Engine::Docker => Ok(false),
         }
     }
 

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 use arena::read::report;
 use arena::read::standings::Standing;
 use arena::record::run::{Judged, Outcome, Run, Verdict};
+use arena::record::torment::report::Report;
+use arena::record::torment::{Asked, Details, Fault, Header, History, Request};
 use scraper::{Html, Selector};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,6 +58,7 @@ fn a_reader_sees_and_hears_the_values_and_nothing_leaves_the_page() {
         report::page(&several).unwrap(),
         report::page(&[Run { judged: Judged::new(failed, None), ..common::run("short", 5, 1.0) }]).unwrap(),
         league(&several),
+        torment(),
     ];
     for page in pages {
         for width in [500, 1_400] {
@@ -89,6 +92,29 @@ fn league(runs: &[Run]) -> String {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("league.html");
     report::write_league(&fought.chain(reasons).collect::<Vec<_>>(), &path).unwrap();
+    fs::read_to_string(path).unwrap()
+}
+
+/// The page of a torment of ten seconds in which a create went astray, and a fault could not be tried for a long reason.
+fn torment() -> String {
+    let details = Details { nickname: "x".repeat(32), fullname: "f".into(), dob: "2000-01-01".into(), stack: None };
+    let request = |nth: u64| Request {
+        client: 1,
+        begin: nth * 20_000,
+        end: nth * 20_000 + 1_000 * (1 + nth % 7),
+        asked: if nth == 100 { Asked::Create(details.clone()) } else { Asked::Count },
+        status: (!nth.is_multiple_of(30)).then_some(if nth == 100 { 422 } else { 200 }),
+        said: None,
+    };
+    let fault =
+        |nth: u64, name: &str| Fault { name: name.into(), begin: nth * 1_000_000, end: nth * 1_500_000, back: None };
+    let mut header = Header::new("torment".into());
+    header.skipped.push(("disk".into(), "no way ".repeat(40)));
+    let faults = vec![fault(1, "kill-db"), fault(3, "cut-nginx-api1"), fault(5, "cpu-db")];
+    let history = History { header, requests: (0..500).map(request).collect(), faults, rows: Vec::new() };
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("torment.html");
+    report::write_torment(&Report::of(&history), &history, &path).unwrap();
     fs::read_to_string(path).unwrap()
 }
 

@@ -108,8 +108,8 @@ fn free_port() -> u16 {
 fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     let which = Which::new();
     assert_eq!(which.arena(&["status"]).status.code(), Some(1));
-    assert!(which.ok(&["up"]).contains(&format!("http://127.0.0.1:{}", which.port)));
-    assert!(which.ok(&["up"]).contains("runs already"));
+    assert!(which.ok(&["up", "--no-restart"]).contains(&format!("http://127.0.0.1:{}", which.port)));
+    assert!(which.ok(&["up", "--no-restart"]).contains("runs already"));
     let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
     assert_eq!((document["running"].as_bool(), document["services"].as_array().unwrap().len()), (Some(true), 4));
     assert!(which.ok(&["logs", "db", "--lines", "5"]).contains("ready to accept connections"));
@@ -119,7 +119,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     let part = which.arena(&["status"]);
     assert_eq!(part.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&part.stdout).contains("part of the stack"));
-    which.ok(&["up"]);
+    which.ok(&["up", "--no-restart"]);
     assert_ne!(which.pid("api1"), killed);
 
     // At once, while what these two leave behind is still there.
@@ -127,7 +127,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
         let killed = which.pid(service);
         kill(&killed);
         assert_eq!(which.arena(&["status"]).status.code(), Some(1), "{service} is dead");
-        which.ok(&["up"]);
+        which.ok(&["up", "--no-restart"]);
         assert_ne!(which.pid(service), killed, "{service}");
         assert!(get(which.port, "/users-count").starts_with("HTTP/1.1 200"), "{service}");
     }
@@ -137,6 +137,60 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.port)).is_err());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.database_port)).is_err());
     assert!(which.ok(&["down"]).contains("Nothing ran"));
+}
+
+/// Waits until something holds; a stack is to serve again within 5 s, and a machine that others use may be slower.
+fn soon(what: &str, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn what_dies_is_started_again_and_what_stands_still_is_left_alone() {
+    let which = Which::new();
+    which.ok(&["up"]);
+    let status = || serde_json::from_slice::<Value>(&which.arena(&["status", "--json"]).stdout).unwrap();
+    let serves = || std::panic::catch_unwind(|| get(which.port, "/users-count").starts_with("HTTP/1.1 200"));
+    let is_back = |killed: &str, service: &str| status()["running"] == true && which.pid(service) != killed;
+    for (service, times) in [("api1", 1), ("db", 1), ("nginx", 1), ("api1", 2)] {
+        let killed = which.pid(service);
+        kill(&killed);
+        soon(&format!("{service} is back"), || is_back(&killed, service) && serves().is_ok_and(|serves| serves));
+        assert_eq!(status()["restarts"][service]["times"], times, "{service}");
+    }
+    assert!(which.ok(&["status"]).contains("started again 2 times, last at "), "{}", which.ok(&["status"]));
+
+    let still = which.pid("api2");
+    assert!(Command::new("kill").args(["-STOP", &still]).status().unwrap().success());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(Command::new("kill").args(["-CONT", &still]).status().unwrap().success());
+    assert_eq!((which.pid("api2"), &status()["restarts"]["api2"]), (still, &Value::Null));
+
+    // The supervisor itself: nothing is lost but its work, and the next `up` sees to that.
+    let supervisor = supervisor_of(&which.data()).unwrap();
+    kill(&supervisor);
+    soon("the supervisor is dead", || status()["supervised"] == false);
+    assert!(which.ok(&["status"]).contains("the supervisor is dead"));
+    assert!(which.ok(&["up"]).contains("Its supervisor was dead"));
+    assert_eq!((&status()["supervised"], &status()["restarts"]["api1"]["times"]), (&true.into(), &2.into()));
+    let killed = which.pid("api2");
+    kill(&killed);
+    soon("api2 is back", || is_back(&killed, "api2"));
+    which.ok(&["down"]);
+    assert_eq!(supervisor_of(&which.data()), None);
+    assert!(!which.data().exists(), "files are left");
+}
+
+/// The process that works in the supervisor's folder.
+fn supervisor_of(data: &Path) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let mut theirs = processes.filter(|process| {
+        std::fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data.join("supervisor"))
+    });
+    Some(theirs.next()?.file_name()?.to_str()?.to_owned())
 }
 
 #[test]
@@ -198,7 +252,7 @@ fn without_limits_nothing_is_clean_and_it_is_told_why() {
 #[test]
 fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     let which = Which::new();
-    let told = which.ok(&["up", "--lab"]);
+    let told = which.ok(&["up", "--lab", "--no-restart"]);
     for (_, port) in &which.lab_ports {
         assert!(told.contains(&format!("http://localhost:{port}/")), "{told}");
         assert!(get(*port, "/health").starts_with("HTTP/1.0 200"));
@@ -209,11 +263,11 @@ fn the_lab_goes_up_beside_the_stack_and_down_with_it() {
     assert!(which.ok(&["logs", "worker"]).contains("storing queued opinions"));
 
     let kept = which.pid("worker");
-    assert!(which.ok(&["up", "--lab"]).contains("The lab runs already"));
+    assert!(which.ok(&["up", "--lab", "--no-restart"]).contains("The lab runs already"));
     let killed = which.pid("forms");
     kill(&killed);
     assert_eq!(which.arena(&["status"]).status.code(), Some(1));
-    which.ok(&["up", "--lab"]);
+    which.ok(&["up", "--lab", "--no-restart"]);
     assert_ne!(which.pid("forms"), killed);
     assert_eq!(which.pid("worker"), kept);
     assert!(post_opinion(which.lab_port("forms")).starts_with("HTTP/1.0 303"));

@@ -34,7 +34,7 @@ use crate::stack::entry::Entry;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::{self, Install, Tool};
-use crate::stack::which::Which;
+use crate::stack::which::{Start, Which};
 use crate::stack::{Engine, Running};
 use crate::terminal;
 use crate::workspace::Workspace;
@@ -430,7 +430,8 @@ impl<'a> Guard<'a> {
 
     fn up(&self) -> anyhow::Result<Running> {
         let install = Install::unless(self.arguments.no_install);
-        self.arguments.which.up(self.workspace, !self.arguments.no_limits, install)
+        let start = Start { limits: !self.arguments.no_limits, restart: true, install, detours: None };
+        self.arguments.which.up(self.workspace, start)
     }
 
     fn keep_people(&self) {

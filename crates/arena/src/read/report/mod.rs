@@ -16,6 +16,7 @@ mod look;
 mod page;
 mod scale;
 mod spread;
+mod torment;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use crate::exit::{self, Exit};
 use crate::read::standings::Standing;
 use crate::record::history::History;
 use crate::record::run::Run;
+use crate::record::torment::History as Torment;
+use crate::record::torment::report::Report;
 use crate::terminal;
 
 /// Runs that one page can hold and still tell apart.
@@ -80,6 +83,20 @@ pub fn write(runs: &[Run], path: &Path) -> anyhow::Result<()> {
 pub fn write_league(standings: &[Standing], path: &Path) -> anyhow::Result<()> {
     let page = league::page(standings).into_string();
     fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
+}
+
+/// Writes the page of a torment to `path`.
+///
+/// # Errors
+/// `path` cannot be written.
+pub fn write_torment(report: &Report, torment: &Torment, path: &Path) -> anyhow::Result<()> {
+    let page = torment::page(report, torment).into_string();
+    fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
+}
+
+/// What a torment came to, as text.
+pub fn torment_text(report: &Report) -> String {
+    torment::text(report)
 }
 
 /// The page of `runs` as HTML.

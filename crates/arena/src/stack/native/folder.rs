@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Native;
 use crate::exit;
 use crate::stack::lab::PARTS;
-use crate::stack::members::NEW_CLUSTER;
+use crate::stack::members::{NEW_CLUSTER, SUPERVISOR};
 
 /// The file that tells a data directory from anybody else's folder.
 pub(super) const MARK: &str = ".peleja";
@@ -56,7 +56,9 @@ impl Native {
     pub(super) fn remove_files(&self, erase: bool) -> anyhow::Result<()> {
         // Only what `up` made: somebody may have put other things beside it.
         let kept: &[&str] = if erase { &[] } else { &["db", "logs"] };
-        for folder in ["bin", "run", "nginx", "api1", "api2", NEW_CLUSTER, "db", "logs"].iter().chain(&PARTS) {
+        for folder in
+            ["bin", "run", "nginx", "api1", "api2", SUPERVISOR, NEW_CLUSTER, "db", "logs"].iter().chain(&PARTS)
+        {
             let path = self.data.join(folder);
             if !kept.contains(folder) && path.is_dir() {
                 fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;

@@ -49,7 +49,7 @@ impl Native {
         self.lay_out_lab(account, program)?;
         self.run_lab(&["init"], lab::PARTS[0], &compose, &settings)?;
         for part in &missing {
-            self.start_part(part, account, &compose, &settings)?;
+            self.start(part, workspace, account, &settings)?;
         }
         for part in lab::PARTS {
             self.wait_for(part, || self.run_lab(&["check", part], part, &compose, &settings).is_ok())?;
@@ -67,7 +67,13 @@ impl Native {
         fs::rename(&new, &own).with_context(|| own.display().to_string())
     }
 
-    fn start_part(&self, part: &str, account: Account, compose: &Compose, settings: &Settings) -> anyhow::Result<()> {
+    pub(super) fn start_part(
+        &self,
+        part: &str,
+        account: Account,
+        compose: &Compose,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
         let mut command = self.lab_command(part, compose, settings)?;
         command.arg(part);
         self.spawn(part, command, account, settings)

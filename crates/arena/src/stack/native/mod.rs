@@ -1,10 +1,12 @@
 //! The stack as plain processes: a private PostgreSQL cluster, two instances and nginx below one data directory.
 
+mod faults;
 mod folder;
 mod lab_processes;
 mod port;
 mod services;
 mod settings;
+mod supervisor;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use folder::{MARK, resolve};
 use port::choose_database_port;
 use services::is_healthy;
 use settings::Settings;
+pub use supervisor::{Restarts, Supervision};
 
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,6 +56,11 @@ pub struct Options {
     pub overlays: Vec<PathBuf>,
     /// The contender's program.
     pub program: PathBuf,
+    /// The arena's own program, to be left behind and start again what dies. Without it, what dies is dead until the next
+    /// [`Native::up`].
+    pub supervisor: Option<PathBuf>,
+    /// Connections between the services go by way of sockets in this folder, which somebody else serves.
+    pub detours: Option<PathBuf>,
 }
 
 impl Native {
@@ -117,7 +125,9 @@ impl Native {
         let _lock = self.lock()?;
         if let Some(settings) = self.settings_of_a_part() {
             self.enter_limits(&settings)?;
-            return self.start_missing(workspace, Account::choose()?, &settings);
+            let running = self.start_missing(workspace, Account::choose()?, &settings)?;
+            self.supervise_by(workspace, options)?;
+            return Ok(running);
         }
         // Now that nobody else starts or ends anything here.
         let nothing = members::find(&self.data).all.is_empty();
@@ -188,6 +198,7 @@ impl Native {
             unlimited_because,
             handed_over: self.hierarchy.handed_over().map(Path::to_owned),
             overlays: options.overlays.clone(),
+            detours: options.detours.clone(),
             lab: None,
         };
         self.lay_out(account, &settings)?;
@@ -195,29 +206,28 @@ impl Native {
         exit::fail_if_interrupted()?;
         fs::copy(&options.program, self.data.join("bin/peleja"))
             .with_context(|| format!("copying {}", options.program.display()))?;
-        self.start_missing(workspace, account, &settings)
+        let running = self.start_missing(workspace, account, &settings)?;
+        self.supervise_by(workspace, options)?;
+        Ok(running)
+    }
+
+    fn supervise_by(&self, workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+        options.supervisor.iter().try_for_each(|program| self.start_supervisor(workspace, program))
     }
 
     fn start_missing(&self, workspace: &Workspace, account: Account, settings: &Settings) -> anyhow::Result<Running> {
         let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
         let found = members::find(&self.data);
         let missing = |service: &str| !found.main.contains_key(service);
-        for service in SERVICES.into_iter().filter(|service| missing(service)) {
-            members::end_orphans(&self.data, service)?;
-        }
-        if missing("db") {
-            self.remove_stale_locks(settings)?;
-            self.start_database(workspace, account, &compose, settings)?;
-        }
-        for service in ["api1", "api2"].into_iter().filter(|service| missing(service)) {
-            self.start_instance(service, account, &compose, settings)?;
+        for service in ["db", "api1", "api2"].into_iter().filter(|service| missing(service)) {
+            self.start(service, workspace, account, settings)?;
         }
         for service in ["api1", "api2"] {
             let listen = self.instance_environment(service, &compose, settings)?.remove("PELEJA_LISTEN");
             self.wait_for(service, || self.instance_is_ready(listen.as_deref().unwrap_or_default()))?;
         }
         if missing("nginx") {
-            self.start_nginx(workspace, account, &compose, settings)?;
+            self.start("nginx", workspace, account, settings)?;
         }
         self.wait_for("nginx", || is_healthy(settings.port))?;
         Ok(self.describe(settings))
@@ -277,6 +287,7 @@ impl Native {
     }
 
     fn end(&self, erase: bool) -> anyhow::Result<usize> {
+        self.end_supervisor()?;
         let found = members::find(&self.data);
         let main = |service: &str| found.main.get(service).copied();
         // First whoever takes requests, then whoever is asked; nginx drains on SIGQUIT, PostgreSQL ends its sessions

@@ -63,7 +63,7 @@ impl Native {
 
     /// With none of the database's processes left, its locks name a dead one, and a number that is in use all the same (by
     /// a zombie, or anybody new) would keep PostgreSQL from starting.
-    pub(super) fn remove_stale_locks(&self, settings: &Settings) -> anyhow::Result<()> {
+    fn remove_stale_locks(&self, settings: &Settings) -> anyhow::Result<()> {
         let socket = format!("run/.s.PGSQL.{}.lock", settings.database_port);
         for lock in ["db/postmaster.pid", &socket].map(|name| self.data.join(name)) {
             match fs::remove_file(&lock) {
@@ -76,7 +76,28 @@ impl Native {
         Ok(())
     }
 
-    pub(super) fn start_database(
+    /// Starts a service, or a part of the lab, that does not run. Whether it serves is for others to see.
+    pub(super) fn start(
+        &self,
+        service: &str,
+        workspace: &Workspace,
+        account: Account,
+        settings: &Settings,
+    ) -> anyhow::Result<()> {
+        let compose = Compose::read(&workspace.path("docker-compose.yml"), &settings.overlays)?;
+        members::end_orphans(&self.data, service)?;
+        match service {
+            "db" => {
+                self.remove_stale_locks(settings)?;
+                self.start_database(workspace, account, &compose, settings)
+            }
+            "api1" | "api2" => self.start_instance(service, account, &compose, settings),
+            "nginx" => self.start_nginx(workspace, account, &compose, settings),
+            part => self.start_part(part, account, &compose, settings),
+        }
+    }
+
+    fn start_database(
         &self,
         workspace: &Workspace,
         account: Account,
@@ -98,7 +119,7 @@ impl Native {
         self.spawn("db", command, account, settings)
     }
 
-    pub(super) fn start_instance(
+    fn start_instance(
         &self,
         service: &str,
         account: Account,
@@ -121,8 +142,10 @@ impl Native {
         settings: &Settings,
     ) -> anyhow::Result<BTreeMap<String, String>> {
         let run = self.data.join("run").display().to_string();
+        let detour = settings.detours.as_ref().map(|folder| folder.join(service).display().to_string());
+        let to_database = detour.as_ref().unwrap_or(&run);
         let here = |(name, value): (&str, &str)| {
-            let mut value = value.replace(DATABASE_SOCKETS, &run).replace(SOCKETS, &run);
+            let mut value = value.replace(DATABASE_SOCKETS, to_database).replace(SOCKETS, &run);
             if ["PELEJA_DATABASE", "PELEJA_MIGRATION"].contains(&name) {
                 value.push_str(&format!(" port={}", settings.database_port));
             }
@@ -131,7 +154,7 @@ impl Native {
         Ok(compose.environment(service)?.into_iter().map(here).collect())
     }
 
-    pub(super) fn start_nginx(
+    fn start_nginx(
         &self,
         workspace: &Workspace,
         account: Account,
@@ -151,6 +174,10 @@ impl Native {
                 Ok(compose.environment(service)?.get("PELEJA_LISTEN").copied().unwrap_or_default().to_owned())
             };
             text = text.replace(&listens(&plain)?, &listens(compose)?);
+            if let Some(folder) = &settings.detours {
+                let socket = format!("{service}.sock");
+                text = text.replace(&format!("{SOCKETS}/{socket}"), &folder.join(socket).display().to_string());
+            }
         }
         let (api, description) = (workspace.path("openapi.json"), self.data.join("run/openapi.json"));
         fs::copy(&api, &description).with_context(|| format!("copying {}", api.display()))?;

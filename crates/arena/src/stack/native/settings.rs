@@ -25,6 +25,9 @@ pub(super) struct Settings {
     #[serde(default)]
     pub(super) handed_over: Option<PathBuf>,
     pub(super) overlays: Vec<PathBuf>,
+    /// The folder of the sockets by way of which the services reach each other, where somebody else serves those.
+    #[serde(default)]
+    pub(super) detours: Option<PathBuf>,
     pub(super) lab: Option<LabSettings>,
 }
 
