@@ -97,3 +97,11 @@ fn who_is_refused_by_nginx_is_not_stored_and_everybody_is_answered() {
     let after: Vec<_> = (UNDER_WAY..UNDER_WAY + REFUSED).map(send).collect();
     assert!(after.into_iter().all(|stream| answer(stream).unwrap().status == 201));
 }
+
+/// A huge page is cleared whole for the first byte that is needed of it.
+#[test]
+fn an_instance_takes_small_pages() {
+    let stack = Stack::own();
+    let status = stack.another_instance("small", &[]).status();
+    assert!(status.lines().any(|line| line.split_whitespace().eq(["THP_enabled:", "0"])), "{status}");
+}

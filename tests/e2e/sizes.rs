@@ -119,6 +119,40 @@ fn slow_searches_hold_up_nobody_else() {
     });
 }
 
+/// An instance that starts says so while it still reads everyone, and nginx asks the other one, which knows them.
+#[test]
+fn a_search_is_answered_by_who_knows_everyone_while_the_other_still_reads() {
+    let stack = Stack::own();
+    let body = json!({"nickname": "known", "fullname": "f", "dob": "2000-01-01"}).to_string();
+    assert_eq!(post(stack.address(), "/users", body).status, 201);
+    stack
+        .database()
+        .batch_execute(
+            "DO $$ BEGIN EXECUTE format( \
+                'CREATE FUNCTION is_read() RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN \
+                IF (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) > %L THEN \
+                PERFORM pg_sleep(60); END IF; RETURN true; END $f$', clock_timestamp()); END $$; \
+            CREATE POLICY slow_for_who_comes_later ON users FOR SELECT USING (is_read()); \
+            ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+        )
+        .unwrap();
+    let restart = |instance| {
+        stack.kill(instance);
+        stack.mend();
+    };
+    restart("api1");
+    let alone = send_unix(&stack.socket("api1"), &search("known")).unwrap();
+    assert_eq!((alone.status, alone.header("x-accel-redirect")), (403, Some("/problem/503")), "{alone:?}");
+    for _ in 0..2 {
+        let found = get(stack.address(), "/users?q=known");
+        assert_eq!(nicknames(&found.json()), BTreeSet::from(["known".to_owned()]), "{found:?}");
+    }
+    restart("api2");
+    let nobody_knows = get(stack.address(), "/users?q=known");
+    assert_eq!((nobody_knows.status, nobody_knows.header("retry-after")), (503, Some("1")), "{nobody_knows:?}");
+    assert_eq!(nobody_knows.header("x-accel-redirect"), None);
+}
+
 /// An event's people, and every term answered as a plain reading of them answers it.
 #[test]
 fn every_term_is_answered_right_whether_or_not_people_are_too_many_to_remember() {

@@ -135,9 +135,14 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// What the kernel tells of its process.
+    pub fn status(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap()
+    }
+
     /// The most memory that its process has had at a time, in MiB.
     pub fn peak_memory_mib(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = self.status();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
     }
