@@ -480,7 +480,8 @@ fn two_ups_at_once_make_one_stack() {
 fn a_stack_goes_when_its_files_were_removed_under_it() {
     let which = Which::new();
     which.ok(&["up"]);
-    std::fs::remove_dir_all(which.data()).unwrap();
+    // Whoever runs may make a file in the midst of it.
+    soon("the files are gone", || std::fs::remove_dir_all(which.data()).is_ok() || !which.data().exists());
     assert!(which.ok(&["down"]).contains("Ended"));
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, which.port)).is_err());
 }
