@@ -14,6 +14,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::app::App;
@@ -96,6 +97,8 @@ pub async fn run(listener: Listener, app: Arc<App>, shutdown: impl Future<Output
                 sleep(Duration::from_millis(20)).await;
             }
         }
+        // This is the runtime's main task, which comes first at each of its turns: who has been accepted is served in between.
+        yield_now().await;
     }
     drop(listener);
     ticks.abort();
@@ -146,4 +149,41 @@ async fn serve(
         .serve_connection(TokioIo::new(stream), service);
     // What ends a connection early is the client's affair, and its requests have been answered or not.
     let _ = watcher.watch(connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as Client;
+    use std::task::Poll;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn who_has_been_accepted_is_answered_before_all_who_wait_are_accepted() {
+        const WAITING: usize = 400;
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = Listener::bind(&Address::Unix(socket.clone())).await.unwrap();
+        let mut clients: Vec<_> = (0..WAITING).map(|_| Client::connect(&socket).unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(b"GET /health/live HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+            client.set_nonblocking(true).unwrap();
+        }
+        let first = clients[0].try_clone().unwrap();
+        let answered = poll_fn(move |context| {
+            context.waker().wake_by_ref();
+            let came = (&first).read(&mut [0]).is_ok();
+            if came { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let nowhere = format!("host={} user=nobody", folder.path().display());
+        let app = Arc::new(App::start(&Config::parse_from(["peleja", "--database", &nowhere])).unwrap());
+        run(listener, app, answered, Duration::from_secs(20)).await;
+        let accepted = clients.iter().filter(|client| (&**client).read(&mut [0]).is_ok_and(|read| read > 0)).count();
+        assert!(accepted < WAITING / 8, "{accepted} of {WAITING} were accepted before the first was answered");
+    }
 }
