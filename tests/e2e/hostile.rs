@@ -157,7 +157,7 @@ fn idle_and_half_closed_connections_hold_up_nobody() {
 /// More than may be under way at a time: who only announces a body is not among those.
 #[test]
 fn bodies_that_are_announced_and_never_sent_hold_up_nobody() {
-    const EACH: usize = 600;
+    const EACH: usize = 450;
     many_files();
     let stack = Stack::own();
     while_others_are_served("bodies that never come", &stack, || {

@@ -160,6 +160,12 @@ proptest! {
     }
 
     #[test]
+    fn dates(year in 0..10_001, month in 0..15, day in 0..34) {
+        let date = format!("{year:04}-{month:02}-{day:02}");
+        compare::body(format!(r#"{{"nickname":"n","fullname":"f","dob":"{date}"}}"#).as_bytes());
+    }
+
+    #[test]
     fn queries(text in prop_oneof![any::<String>(), pieces(OF_ADDRESSES, 12)]) {
         compare::query(text.as_bytes());
         compare::query(format!("q={text}").as_bytes());
@@ -170,6 +176,15 @@ proptest! {
         compare::path(text.as_bytes());
         compare::path(format!("/{text}").as_bytes());
         compare::path(format!("/users/{text}").as_bytes());
+    }
+}
+
+#[test]
+fn the_last_days_of_each_february() {
+    for year in 0..2_402 {
+        for day in 28..=30 {
+            compare::body(format!(r#"{{"nickname":"n","fullname":"f","dob":"{year:04}-02-{day}"}}"#).as_bytes());
+        }
     }
 }
 
