@@ -14,6 +14,7 @@ use crate::commands::doctor;
 use crate::commands::experiment;
 use crate::commands::fight;
 use crate::commands::fill;
+use crate::commands::floor;
 use crate::commands::league;
 use crate::commands::payloads;
 use crate::commands::stack;
@@ -53,6 +54,8 @@ enum Command {
     Fill(Box<fill::Args>),
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
     Trial(trial::Args),
+    /// Find the smallest budget that passes: CPUs first, then memory
+    Floor(Box<floor::Args>),
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
@@ -98,6 +101,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Down(arguments) => stack::down(&arguments),
         Command::Status(arguments) => stack::status(&arguments),
         Command::Logs(arguments) => stack::logs(&arguments),
+        Command::Floor(arguments) => floor::run(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),

@@ -2,16 +2,19 @@
 //!
 //! Each command is a module with its arguments (`Args`) and a `run` function; those that read runs are in [`crate::read`].
 
+mod again;
 pub mod analyze;
 pub mod bench;
 mod census;
 pub mod check;
 pub mod class;
+mod contestant;
 mod database;
 pub mod doctor;
 pub mod experiment;
 pub mod fight;
 pub mod fill;
+pub mod floor;
 mod flushes;
 mod guest;
 pub mod league;
@@ -19,4 +22,5 @@ pub mod payloads;
 pub mod stack;
 pub mod stress;
 pub mod trial;
+mod tuning;
 mod verdict;

@@ -53,6 +53,8 @@ fn v1(scratch: &Scratch, group: &str) {
         "cache 900\nrss 1\nshmem 2\ntotal_cache 9000\ntotal_rss 4096\ntotal_rss_huge 5\ntotal_shmem 8192\n",
     );
     scratch.write(&format!("cgroup/memory/{group}/memory.limit_in_bytes"), "536870912\n");
+    scratch
+        .write(&format!("cgroup/memory/{group}/memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
     scratch.write(
         &format!("cgroup/blkio/{group}/blkio.throttle.io_service_bytes_recursive"),
         "254:0 Read 1\n254:0 Write 700\n254:0 Sync 701\n254:16 Write 11\n254:16 Total 11\nTotal 712\n",
@@ -71,6 +73,7 @@ const V1_READING: Reading = Reading {
     process_write: None,
     restarts: 0,
     has_ended: false,
+    memory_kills: Some(2),
 };
 
 fn v2(scratch: &Scratch, group: &str) {
@@ -82,6 +85,7 @@ fn v2(scratch: &Scratch, group: &str) {
     scratch.write(&format!("cgroup/{group}/cpu.max"), "25000 100000\n");
     scratch.write(&format!("cgroup/{group}/memory.stat"), "anon 4096\nfile 99999\nshmem 1024\n");
     scratch.write(&format!("cgroup/{group}/memory.max"), "max\n");
+    scratch.write(&format!("cgroup/{group}/memory.events"), "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\n");
     scratch.write(
         &format!("cgroup/{group}/io.stat"),
         "254:0 rbytes=9 wbytes=300 rios=1 wios=2 dbytes=0 dios=0\n254:16 rbytes=0 wbytes=30 rios=0 wios=1\n",
@@ -100,6 +104,7 @@ const V2_READING: Reading = Reading {
     process_write: None,
     restarts: 0,
     has_ended: false,
+    memory_kills: Some(3),
 };
 
 #[test]

@@ -6,4 +6,5 @@ pub mod history;
 pub mod league;
 pub mod metric;
 pub mod run;
+pub mod search;
 pub mod threshold;

@@ -148,14 +148,24 @@ impl Hierarchy {
             let enabled = fs::write(&path, "+cpu +memory +io").or_else(|_| fs::write(&path, "+cpu +memory"));
             enabled.with_context(|| format!("+cpu +memory to {}", path.display()))?;
         }
-        for (path, value) in self.settings(&name, limit) {
-            fs::write(&path, &value).with_context(|| format!("{value} to {}", path.display()))?;
-        }
+        self.hold(parent, limit)?;
         let open = |tree: &Path| {
             let path = tree.join(&name).join("cgroup.procs");
             OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())
         };
         Ok(Entrance::of(self.trees().into_iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// Holds the group `parent/service`, which is there, to these limits from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses, as it does where more memory is held than is to be allowed.
+    pub fn hold(&self, parent: &str, limit: &Limit) -> anyhow::Result<()> {
+        let name = format!("{parent}/{}", limit.service);
+        self.settings(&name, limit).into_iter().try_for_each(|(path, value)| {
+            fs::write(&path, &value).with_context(|| format!("{value} to {}", path.display()))
+        })
     }
 
     fn settings(&self, name: &str, limit: &Limit) -> Vec<(PathBuf, String)> {

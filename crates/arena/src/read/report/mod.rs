@@ -15,6 +15,7 @@ mod league;
 mod look;
 mod page;
 mod scale;
+mod search;
 mod spread;
 
 use std::fs;
@@ -27,6 +28,7 @@ use crate::exit::{self, Exit};
 use crate::read::standings::Standing;
 use crate::record::history::History;
 use crate::record::run::Run;
+use crate::record::search::Search;
 use crate::terminal;
 
 /// Runs that one page can hold and still tell apart.
@@ -79,6 +81,15 @@ pub fn write(runs: &[Run], path: &Path) -> anyhow::Result<()> {
 /// `path` cannot be written.
 pub fn write_league(standings: &[Standing], path: &Path) -> anyhow::Result<()> {
     let page = league::page(standings).into_string();
+    fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
+}
+
+/// Writes the page of a search over limits to `path`.
+///
+/// # Errors
+/// `path` cannot be written.
+pub fn write_search(search: &Search, path: &Path) -> anyhow::Result<()> {
+    let page = search::page(search).into_string();
     fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
 }
 
