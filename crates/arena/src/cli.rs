@@ -20,6 +20,7 @@ use crate::commands::payloads;
 use crate::commands::stack;
 use crate::commands::stress;
 use crate::commands::trial;
+use crate::commands::tune;
 use crate::exit::Exit;
 use crate::read::compare;
 use crate::read::history;
@@ -56,6 +57,8 @@ enum Command {
     Trial(trial::Args),
     /// Find the smallest budget that passes: CPUs first, then memory
     Floor(Box<floor::Args>),
+    /// Find a better split of a budget, and better settings; propose what is better beyond the noise
+    Tune(Box<tune::Args>),
     Payloads(payloads::Args),
     Stress(stress::Args),
     Analyze(analyze::Args),
@@ -102,6 +105,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(arguments) => stack::status(&arguments),
         Command::Logs(arguments) => stack::logs(&arguments),
         Command::Floor(arguments) => floor::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Stress(arguments) => stress::run(arguments),
         Command::Analyze(arguments) => analyze::run(arguments),

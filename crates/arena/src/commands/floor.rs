@@ -181,7 +181,7 @@ impl Floor<'_> {
         let pool = self.subject.pool();
         let shown = |cpus: &[f64]| format!("{:.3} CPUs", pool.total(cpus));
         let wrong = tested.wrong.iter().map(|cpus| {
-            format!("{} passed in short and failed in the test of {} passes at full length", shown(cpus), split::PASSES)
+            format!("{} did not stand the test of {} passes in a row at full length", shown(cpus), split::PASSES)
         });
         let too_high =
             tested.too_high.iter().map(|cpus| format!("{} was no floor: a tenth less passed too", shown(cpus)));

@@ -22,5 +22,6 @@ pub mod payloads;
 pub mod stack;
 pub mod stress;
 pub mod trial;
+pub mod tune;
 mod tuning;
 mod verdict;

@@ -2,7 +2,7 @@
 
 mod bout_table;
 pub mod entry;
-mod warmup;
+pub mod warmup;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

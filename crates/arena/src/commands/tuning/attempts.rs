@@ -13,7 +13,9 @@ use super::question::{Driver, Question};
 use super::subject::{Place, Setting, Subject, size, with_directive};
 use crate::commands::again::Again;
 use crate::commands::database::Database;
+use crate::commands::fight::warmup::warm_up;
 use crate::exit;
+use crate::load::vocabulary::Vocabulary;
 use crate::observe::Target;
 use crate::record::history::{self, History};
 use crate::record::metric::grouped;
@@ -70,6 +72,8 @@ struct Standing {
     settings: BTreeMap<String, String>,
     /// Whether what it was asked last may still be under way in it.
     is_spoilt: bool,
+    /// Whether it has served nobody yet.
+    is_cold: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -257,6 +261,10 @@ impl<'a> Attempts<'a> {
         let which = &self.standing.as_ref().context("no stack stands")?.which;
         let running = which.running(self.workspace)?.context("the stack does not run any more")?;
         let mut database = Database::connect(&running.database)?;
+        if self.standing.as_ref().is_some_and(|standing| standing.is_cold) {
+            warm_up(&running.url, Vocabulary::default(), &mut database, 0)?;
+            self.standing.iter_mut().for_each(|standing| standing.is_cold = false);
+        }
         database.remove_everybody()?;
         database.checkpoint()?;
         if load.is_fresh { Ok(()) } else { self.hold(&point.limits) }
@@ -270,7 +278,8 @@ impl<'a> Attempts<'a> {
         }
         let which = self.question.which.laid_over(under);
         // Before it is there: what is left of a start that fails goes too.
-        self.standing = Some(Standing { which: which.clone(), settings: point.settings.clone(), is_spoilt: true });
+        self.standing =
+            Some(Standing { which: which.clone(), settings: point.settings.clone(), is_spoilt: true, is_cold: true });
         which.up(self.workspace, true, Install::unless(self.question.no_install))?;
         Ok(())
     }

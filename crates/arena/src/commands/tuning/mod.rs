@@ -2,7 +2,9 @@
 
 pub mod attempts;
 pub mod change;
+pub mod edit;
 pub mod memory;
+pub mod pairs;
 pub mod question;
 pub mod split;
 pub mod subject;

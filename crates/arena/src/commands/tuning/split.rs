@@ -18,9 +18,12 @@ const HOPELESS: f64 = 0.2;
 /// Splits of one total that are tried before it has failed.
 const SPLITS: usize = 3;
 
-/// How strongly shares follow whoever was throttled: by all of the difference between his share of throttled periods and
-/// everybody's.
+/// How strongly shares of a split that failed follow whoever was throttled: by so much of the difference between his share of
+/// throttled periods and everybody's.
 const PULL: f64 = 0.8;
+
+/// The same of a split that passed, which cannot be far from right.
+const PULL_OF_PASSED: f64 = 0.25;
 
 /// Shares that move by less than this are as they were.
 const STILL: f64 = 0.03;
@@ -81,10 +84,11 @@ impl Pool {
     }
 
     /// The same total, of which those get more who were throttled more than the others.
-    pub fn moved(&self, cpus: &[f64], throttled: &[f64]) -> Vec<f64> {
-        let everybody = self.total(throttled) / self.containers.iter().sum::<f64>();
-        let pulled = cpus.iter().zip(throttled);
-        let pulled: Vec<f64> = pulled.map(|(cpus, throttled)| cpus * (1.0 + PULL * (throttled - everybody))).collect();
+    pub fn moved(&self, cpus: &[f64], seen: &Seen) -> Vec<f64> {
+        let pull = if seen.passed { PULL_OF_PASSED } else { PULL };
+        let everybody = self.total(&seen.throttled) / self.containers.iter().sum::<f64>();
+        let pulled = cpus.iter().zip(&seen.throttled);
+        let pulled: Vec<f64> = pulled.map(|(cpus, throttled)| cpus * (1.0 + pull * (throttled - everybody))).collect();
         self.scaled(&pulled, self.total(cpus))
     }
 }
@@ -129,7 +133,7 @@ fn settle(
 ) -> anyhow::Result<Option<Vec<f64>>> {
     for _ in 0..SPLITS {
         let seen = attempt(&split, Aim::Narrow)?;
-        *shape = pool.moved(&split, &seen.throttled);
+        *shape = pool.moved(&split, &seen);
         if seen.passed {
             return Ok(Some(split));
         }
@@ -139,6 +143,35 @@ fn settle(
         split.clone_from(shape);
     }
     Ok(None)
+}
+
+/// The split of a total with the best score of those that are tried: as it is, by what was used, and each after what the one
+/// before has shown. A lower score is better.
+///
+/// # Errors
+///
+/// Those of `attempt`.
+pub fn divide(
+    pool: &Pool,
+    now: &[f64],
+    mut attempt: impl FnMut(&[f64], Aim) -> anyhow::Result<(Seen, f64)>,
+) -> anyhow::Result<Vec<f64>> {
+    let total = pool.total(now);
+    let (first, score) = attempt(now, Aim::Learn)?;
+    let mut best = (now.to_vec(), score);
+    let mut split = pool.scaled(&first.used, total);
+    for _ in 0..SPLITS {
+        let (seen, score) = attempt(&split, Aim::Narrow)?;
+        if score < best.1 {
+            best = (split.clone(), score);
+        }
+        let next = pool.moved(&split, &Seen { passed: false, ..seen });
+        if is_still(&split, &next) {
+            break;
+        }
+        split = next;
+    }
+    Ok(best.0)
 }
 
 /// What came of putting a floor to the test.
@@ -175,9 +208,10 @@ pub fn confirm(
             if total >= pool.total(all) {
                 break;
             }
-            let moved = pool.moved(&tested.cpus, &failed.throttled);
-            tested.cpus = pool.scaled(&moved, (total * MORE).min(pool.total(all)));
-            streak = 0;
+            // It failed by little: its shape has passed before. In longer and longer steps, as below.
+            streak = streak.min(0) - 1;
+            let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
+            tested.cpus = pool.scaled(&moved, (total * MORE.powi(-streak)).min(pool.total(all)));
             continue;
         }
         let below = pool.scaled(&tested.cpus, total * BELOW);
@@ -187,7 +221,7 @@ pub fn confirm(
             return Ok(Tested { is_confirmed: true, ..tested });
         }
         // Whoever is far too high comes down in longer and longer steps.
-        streak += 1;
+        streak = streak.max(0) + 1;
         let lower = pool.scaled(&tested.cpus, total * BELOW.powi(streak));
         tested.too_high.push(std::mem::replace(&mut tested.cpus, lower));
     }
@@ -313,9 +347,27 @@ mod tests {
     }
 
     #[test]
+    fn a_better_split_of_a_total_is_found_and_a_good_one_stays() {
+        let pool = pool();
+        let needs = [0.5, 0.1, 0.3];
+        // As long as the shortest of all makes everybody wait.
+        let mut attempt = |cpus: &[f64], _: Aim| {
+            let ratios: Vec<f64> = needs.iter().zip(cpus).map(|(need, cpus)| need / cpus).collect();
+            let throttled = ratios.iter().map(|ratio| (ratio - 0.5).clamp(0.0, 1.0)).collect();
+            let seen = Seen { passed: true, throttled, used: needs.to_vec() };
+            Ok((seen, ratios.iter().copied().fold(0.0, f64::max)))
+        };
+        let found = divide(&pool, &[0.3, 0.3, 0.3], &mut attempt).unwrap();
+        assert!(found[0] > 0.5 && (pool.total(&found) - 1.2).abs() < 0.01, "{found:?}");
+        assert_eq!(divide(&pool, &[0.6, 0.12, 0.36], &mut attempt).unwrap(), [0.6, 0.12, 0.36]);
+    }
+
+    #[test]
     fn shares_keep_their_total_and_nobody_falls_below_the_least() {
         let pool = pool();
-        let moved = pool.moved(&[0.1, 0.05, 0.1], &[0.9, 0.0, 0.1]);
+        let seen = |passed| Seen { passed, throttled: vec![0.9, 0.0, 0.1], used: Vec::new() };
+        let moved = pool.moved(&[0.1, 0.05, 0.1], &seen(false));
+        assert!(pool.moved(&[0.1, 0.05, 0.1], &seen(true))[0] < moved[0]);
         assert!(moved[0] > 0.1 && moved[1] < 0.05, "{moved:?}");
         assert!((pool.total(&moved) - 0.3).abs() < 0.003, "{moved:?}");
         for total in [0.04, 0.05, 0.1, 1.0] {

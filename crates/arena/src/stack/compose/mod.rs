@@ -79,6 +79,16 @@ impl Compose {
         Ok(compose)
     }
 
+    /// Reads a file, whatever services it has.
+    ///
+    /// # Errors
+    ///
+    /// If it is none that Compose takes.
+    pub fn read_any(path: &Path) -> anyhow::Result<Self> {
+        let stack = files::read(&[path])?.pop().context("no Compose file was given")?;
+        Self::of_any(stack)
+    }
+
     fn of_any(mut stack: Value) -> anyhow::Result<Self> {
         let services = stack.get_mut("services").map(Value::take).unwrap_or_default();
         Ok(Self { services: serde_json::from_value(services).context("services")? })
