@@ -424,6 +424,19 @@ impl Cage {
         fs::write(self.0[0].join(file), quota).unwrap();
     }
 
+    /// Leaves so many bytes of memory, and nothing of the machine's swap.
+    fn leave_memory(&self, bytes: u64) {
+        let v2 = self.0.len() == 1;
+        let (directory, file, swap) = if v2 {
+            (&self.0[0], "memory.max", ("memory.swap.max", 0))
+        } else {
+            (&self.0[2], "memory.limit_in_bytes", ("memory.memsw.limit_in_bytes", bytes))
+        };
+        fs::write(directory.join(file), bytes.to_string()).unwrap();
+        // Where the kernel keeps no account of swap, there is none to be had.
+        let _ = fs::write(directory.join(swap.0), swap.1.to_string());
+    }
+
     /// A shell that goes into the group and then does what it is told, in a process group of its own.
     fn shell(&self, script: &str) -> Burner {
         let enter: String = self
@@ -544,6 +557,20 @@ fn memory_that_a_real_control_group_held_for_a_moment_is_known() {
     let (least, most) = (reading.memory_peak.unwrap() / MB, reading.memory_bound.unwrap() / MB);
     assert!(reading.memory.unwrap() < 50 * MB, "{reading:?}");
     assert!((295..=310).contains(&least) && (least..=310).contains(&most), "{least} to {most}");
+}
+
+#[test]
+fn a_process_that_its_memory_does_not_suffice_for_is_counted() {
+    let name = name_of_a_group("kills");
+    let Some(cage) = Cage::create(&name) else { return eprintln!("{NO_GROUPS}") };
+    cage.leave_memory(20 * MB);
+    let observer = Observer::start(vec![("caged".into(), Cage::target(&name))]).unwrap();
+    let shell = cage.shell("dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null || :; sleep 60");
+    std::thread::sleep(10 * INTERVAL);
+    let (costs, _) = observer.stop().whole();
+    drop(shell);
+    assert_eq!(costs[0].memory_kills, 1, "{:?}", costs[0]);
+    assert!(costs[0].memory_peak_bytes.unwrap() <= 20 * MB, "{:?}", costs[0]);
 }
 
 #[test]

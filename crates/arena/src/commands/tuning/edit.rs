@@ -307,8 +307,13 @@ services:
     }
 
     #[test]
-    fn a_difference_is_what_patch_takes() {
-        let diff = unified("compose.yml", "a\nb\nc\n", "a\nB\nc\n");
-        assert_eq!(diff, "--- a/compose.yml\n+++ b/compose.yml\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n");
+    fn a_difference_applies() {
+        let (folder, mut edit) = edit();
+        edit.limit(&names(&["db"]), 0.6, 1 << 30).unwrap();
+        edit.postgres("db", "jit", "off").unwrap();
+        fs::write(folder.path().join("change.diff"), unified("compose.yml", ANCHORED, edit.text())).unwrap();
+        let git = std::process::Command::new("git").args(["apply", "change.diff"]).current_dir(folder.path()).output();
+        assert!(git.as_ref().unwrap().status.success(), "{git:?}");
+        assert_eq!(fs::read_to_string(folder.path().join("compose.yml")).unwrap(), edit.text());
     }
 }
