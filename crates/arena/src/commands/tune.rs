@@ -270,13 +270,17 @@ impl Tune<'_> {
             changed.settings.insert(setting.name.clone(), value.clone());
             best = self.decide(&setting.name, [now, value], best, changed)?;
         }
-        let remarks = self.attempts.search.comparisons.iter().map(remark).collect::<Vec<_>>();
-        let nothing = || vec!["nothing that was tried was better in short runs than what is".to_owned()];
+        let comparisons = &self.attempts.search.comparisons;
+        let mut remarks: Vec<String> = comparisons.iter().map(remark).collect();
+        if remarks.is_empty() {
+            remarks.push("nothing that was tried was better in short runs than what is".to_owned());
+        }
         Ok(Found {
-            is_confirmed: self.attempts.search.comparisons.iter().any(|compared| compared.is_better),
+            // Who asks for another budget is given its split, whether or not a better one was found than in proportion.
+            is_confirmed: comparisons.iter().any(|compared| compared.is_better) || start.limits != self.subject.start,
             limits: best.limits,
             settings: best.settings,
-            remarks: if remarks.is_empty() { nothing() } else { remarks },
+            remarks,
         })
     }
 
@@ -386,7 +390,11 @@ impl Tune<'_> {
         let found = search.found.as_ref().context("nothing was found")?;
         let page = document.with_extension("html");
         report::write_search(search, &page)?;
-        let changes = if found.is_confirmed { self.changes(workspace, found)? } else { Vec::new() };
+        // What was measured is not lost because a file is written in a way of its own.
+        let changes = if found.is_confirmed { self.changes(workspace, found) } else { Ok(Vec::new()) };
+        let changes = changes
+            .inspect_err(|error| eprintln!("arena: no difference can be told: {error:#}; --write leaves an overlay"));
+        let changes = changes.unwrap_or_default();
         match self.args.question.json {
             true => terminal::print_json(search)?,
             false => terminal::print(&format!(

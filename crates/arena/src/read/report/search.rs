@@ -95,8 +95,8 @@ fn attempts(search: &Search) -> Markup {
                 } }
                 tbody { @for (nth, attempt) in search.attempts.iter().enumerate() { tr {
                     td { (nth + 1) } td.text { (attempt.aim.to_string()) }
-                    td { (format!("{:.3}", attempt.cpus())) ", " (size(attempt.memory_bytes())) }
-                    @for name in &names { td { (limit_cell(&attempt.limits, name)) } }
+                    td { (share(attempt, Some(attempt.cpus()), Some(attempt.memory_bytes()))) }
+                    @for name in &names { td { (share_of(attempt, name)) } }
                     td { @if let Some(p99) = attempt.p99 { (grouped(p99)) } }
                     td { (grouped(attempt.failed as f64)) }
                     td.text { (throttled(attempt)) }
@@ -104,6 +104,19 @@ fn attempts(search: &Search) -> Markup {
                 } } }
             }
         }
+    }
+}
+
+/// What a service had of that which the attempt is about.
+fn share_of(attempt: &Attempt, name: &str) -> String {
+    let limit = attempt.limits.iter().find(|limit| limit.service == name);
+    limit.map_or_else(String::new, |limit| share(attempt, limit.cpus, limit.memory_bytes))
+}
+
+fn share(attempt: &Attempt, cpus: Option<f64>, memory: Option<u64>) -> String {
+    match attempt.aim {
+        Aim::Memory => memory.map_or_else(String::new, size),
+        _ => format!("{:.3}", cpus.unwrap_or_default()),
     }
 }
 
@@ -183,14 +196,14 @@ fn path(search: &Search, attempts: &[&Attempt], unit: &'static str, of: impl Fn(
     let at = |nth: usize| nth as f64 / count as f64;
     Chart {
         title: if unit == "CPUs" { "The split's path".into() } else { "The memory's path".into() },
-        description: "What a container of each service had, attempt by attempt".into(),
+        description: "What a container of each service had, attempt by attempt; logarithmic axis".into(),
         x: Across {
             heading: "Attempt",
             points: attempts.iter().enumerate().map(|(nth, attempt)| format!("{}, {}", nth + 1, attempt.aim)).collect(),
             positions: (0..attempts.len()).map(at).collect(),
             ticks: (0..attempts.len()).step_by(5).map(|nth| (at(nth), (nth + 1).to_string())).collect(),
         },
-        y: Scale::linear(lines.iter().flat_map(|line| &line.values).flatten().copied()),
+        y: Scale::log(lines.iter().flat_map(|line| &line.values).flatten().copied()),
         unit,
         lines,
         limits: Vec::new(),
