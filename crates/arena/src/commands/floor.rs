@@ -7,9 +7,9 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 
 use super::tuning::attempts::{Attempts, Load, Point};
-use super::tuning::change;
 use super::tuning::memory;
 use super::tuning::question::Question;
+use super::tuning::show;
 use super::tuning::split::{self, Tested};
 use super::tuning::subject::{Subject, size};
 use super::tuning::{peaks, seen, seen_of_memory};
@@ -105,7 +105,7 @@ fn goal(args: &Args) -> String {
 fn announce(args: &Args, subject: &Subject) {
     let question = &args.question;
     let memory = if args.cpu_only { 0 } else { USUAL_MEMORY };
-    let [least, most] = [0, 1].map(|nth| change::estimate(question, subject, USUAL[nth] + memory, USUAL_WHOLE[nth]));
+    let [least, most] = [0, 1].map(|nth| show::estimate(question, subject, USUAL[nth] + memory, USUAL_WHOLE[nth]));
     eprintln!(
         "arena: {} to {} attempts of {:.0} s and {} to {} of {:.0} s: {} to {}; passes: {}",
         USUAL[0] + memory,
@@ -114,8 +114,8 @@ fn announce(args: &Args, subject: &Subject) {
         USUAL_WHOLE[0],
         USUAL_WHOLE[1],
         question.seconds(1.0),
-        change::minutes(least),
-        change::minutes(most),
+        show::minutes(least),
+        show::minutes(most),
         goal(args),
     );
 }
@@ -292,7 +292,7 @@ fn publish(args: &Args, subject: &Subject, search: &Search, document: &Path) -> 
     let found = search.found.as_ref().context("nothing was found")?;
     match args.question.json {
         true => terminal::print_json(search)?,
-        false => terminal::print(&format!("\n{}\n\n{}\n", change::table(subject, search), conclusion(subject, found)))?,
+        false => terminal::print(&format!("\n{}\n\n{}\n", show::table(subject, search), conclusion(subject, found)))?,
     }
     if let Some(file) = &args.write {
         eprintln!("arena: overlay   {}", file.display());

@@ -9,10 +9,10 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::tuning::attempts::{Attempts, Load, Point};
-use super::tuning::change;
 use super::tuning::edit::{Edit, unified};
 use super::tuning::pairs::compared;
 use super::tuning::question::{Driver, Question};
+use super::tuning::show;
 use super::tuning::subject::{Place, Setting, Subject, size};
 use super::tuning::{memory, seen, split};
 use crate::exit::{self, Exit};
@@ -234,8 +234,8 @@ fn announce(args: &Args, subject: &Subject) {
         "arena: {short} attempts of {:.0} s, and up to {pairs} of {:.0} s in pairs: {} to {}; better: {}",
         question.seconds(question.short),
         question.seconds(1.0),
-        change::minutes(change::estimate(question, subject, short, 0)),
-        change::minutes(change::estimate(question, subject, short, pairs)),
+        show::minutes(show::estimate(question, subject, short, 0)),
+        show::minutes(show::estimate(question, subject, short, pairs)),
         args.goal.words(),
     );
 }
@@ -399,7 +399,7 @@ impl Tune<'_> {
             true => terminal::print_json(search)?,
             false => terminal::print(&format!(
                 "\n{}\n\n{}\n",
-                change::table(self.subject, search),
+                show::table(self.subject, search),
                 conclusion(self.subject, search, found, &changes)
             ))?,
         }

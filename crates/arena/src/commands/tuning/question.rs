@@ -1,10 +1,10 @@
 //! What is asked of a search: of which stack, under which load, within which budget.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use super::subject::Subject;
@@ -140,7 +140,7 @@ impl Question {
             }
         };
         if let Some((_, fault)) = self.budget.fault(&subject.start) {
-            anyhow::bail!("{fault}");
+            bail!("{fault}");
         }
         Ok(subject)
     }
@@ -198,13 +198,13 @@ impl Question {
         format!("{} by {}: {load}; short {}; budget {}", subject.name, self.driver.name(), self.short, self.budget)
     }
 
-    /// Where the overlay and the page are told to be used with.
+    /// Whether a file can be written there, as far as its folder goes.
     ///
     /// # Errors
     ///
     /// If the file's folder is not there.
-    pub fn writable(file: &std::path::Path) -> anyhow::Result<()> {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    pub fn writable(file: &Path) -> anyhow::Result<()> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         ensure!(folder.is_dir(), "there is no folder {}", folder.display());
         file.file_name().context("a file needs a name").map(drop)
     }

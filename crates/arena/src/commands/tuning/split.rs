@@ -20,7 +20,7 @@ const SPLITS: usize = 3;
 
 /// How strongly shares of a split that failed follow whoever was throttled: by so much of the difference between his share of
 /// throttled periods and everybody's.
-const PULL: f64 = 0.8;
+const PULL: f64 = 0.5;
 
 /// The same of a split that passed, which cannot be far from right.
 const PULL_OF_PASSED: f64 = 0.25;

@@ -1,4 +1,4 @@
-//! How what was found is told: a table of all attempts, an overlay, and how long it all takes.
+//! How a search is told: how long it takes, and a table of all attempts.
 
 use std::time::Duration;
 
