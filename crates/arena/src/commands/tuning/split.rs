@@ -38,7 +38,7 @@ const BELOW: f64 = 0.9;
 const MORE: f64 = 1.07;
 
 /// Floors that are put to the test before the machine is called too noisy.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 
 /// What an attempt showed, by group of services.
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ pub fn confirm(
     mut attempt: impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
 ) -> anyhow::Result<Tested> {
     let mut tested = Tested { cpus: floor, is_confirmed: false, wrong: Vec::new(), too_high: Vec::new() };
-    let mut streak = 0;
+    let mut steps = Steps { streak: 0, failed: 0.0, passed: pool.total(all) };
     for _ in 0..ROUNDS {
         let total = pool.total(&tested.cpus);
         if let Some(failed) = first_failure(&tested.cpus, &mut attempt)? {
@@ -208,10 +208,9 @@ pub fn confirm(
             if total >= pool.total(all) {
                 break;
             }
-            // It failed by little: its shape has passed before. In longer and longer steps, as below.
-            streak = streak.min(0) - 1;
+            // It failed by little: its shape has passed before.
             let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
-            tested.cpus = pool.scaled(&moved, (total * MORE.powi(-streak)).min(pool.total(all)));
+            tested.cpus = pool.scaled(&moved, steps.up(total));
             continue;
         }
         let below = pool.scaled(&tested.cpus, total * BELOW);
@@ -220,12 +219,37 @@ pub fn confirm(
         if is_bottom || !attempt(&below, Aim::Below)?.passed {
             return Ok(Tested { is_confirmed: true, ..tested });
         }
-        // Whoever is far too high comes down in longer and longer steps.
-        streak = streak.max(0) + 1;
-        let lower = pool.scaled(&tested.cpus, total * BELOW.powi(streak));
+        let lower = pool.scaled(&tested.cpus, steps.down(total));
         tested.too_high.push(std::mem::replace(&mut tested.cpus, lower));
     }
     Ok(tested)
+}
+
+/// From one tested total to the next: in longer and longer steps in one direction, but no further than half the way to what is
+/// known of the other.
+struct Steps {
+    /// Steps up in a row, or down where it is below 0.
+    streak: i32,
+    /// The highest total that failed.
+    failed: f64,
+    /// The lowest that passed.
+    passed: f64,
+}
+
+impl Steps {
+    fn up(&mut self, total: f64) -> f64 {
+        self.streak = self.streak.max(0) + 1;
+        self.failed = self.failed.max(total);
+        let half = (total * self.passed.max(total * MORE * MORE)).sqrt();
+        (total * MORE.powi(self.streak)).min(half)
+    }
+
+    fn down(&mut self, total: f64) -> f64 {
+        self.streak = self.streak.min(0) - 1;
+        self.passed = self.passed.min(total);
+        let half = (total * self.failed.min(total * BELOW * BELOW)).sqrt();
+        (total * BELOW.powi(-self.streak)).max(half)
+    }
 }
 
 fn first_failure(
