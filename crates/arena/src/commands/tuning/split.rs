@@ -210,7 +210,7 @@ pub fn confirm(
             }
             // It failed by little: its shape has passed before.
             let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
-            tested.cpus = pool.scaled(&moved, steps.up(total));
+            tested.cpus = pool.scaled(&moved, steps.up(total).min(pool.total(all)));
             continue;
         }
         let below = pool.scaled(&tested.cpus, total * BELOW);
