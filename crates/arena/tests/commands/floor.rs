@@ -137,17 +137,18 @@ fn settings_are_compared_in_pairs_and_nothing_is_changed_without_a_proposal() {
     let place = Place::new();
     let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let before = fs::read_to_string(format!("{workspace}/docker-compose.yml")).unwrap();
-    let words = ["tune", "--for", "cost", "--no-split", "--pairs", "2", "--try", "keepalive_requests=1,2", "--json"];
+    let words = ["tune", "--for", "cost", "--no-split", "--pairs", "2", "--try", "keepalive_requests=1", "--json"];
     let output = place.search(&words).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let search: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tried = |value: &str| {
-        let attempts = search["attempts"].as_array().unwrap();
-        attempts.iter().filter(|attempt| attempt["settings"]["keepalive_requests"] == value).count()
-    };
-    assert!(tried("1") >= 1 && tried("2") >= 1, "{said}");
-    assert!(search["attempts"].as_array().unwrap().iter().all(|attempt| attempt["run"].is_string()), "{said}");
+    let attempts = search["attempts"].as_array().unwrap();
+    let tried = |attempt: &&Value| attempt["settings"]["keepalive_requests"] == "1";
+    assert!(
+        attempts.iter().any(|attempt| tried(&attempt)) && attempts.iter().any(|attempt| !tried(&attempt)),
+        "{said}"
+    );
+    assert!(attempts.iter().all(|attempt| attempt["run"].is_string()), "{said}");
     let after = fs::read_to_string(format!("{workspace}/docker-compose.yml")).unwrap();
     assert!(before == after, "changed without --apply");
     let page = fs::read_to_string(

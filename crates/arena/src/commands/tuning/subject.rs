@@ -276,8 +276,8 @@ impl Subject {
             Place::Postgres(service) => {
                 let prefix = format!("{name}=");
                 let words = self.command(service)?;
-                let values = words.iter().filter_map(|word| word.trim_start_matches("-c").strip_prefix(&prefix));
-                values.last().map(str::to_owned)
+                let mut values = words.iter().filter_map(|word| word.trim_start_matches("-c").strip_prefix(&prefix));
+                values.next_back().map(str::to_owned)
             }
             Place::Nginx(_, file) => {
                 let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -479,7 +479,8 @@ fn need(compose: &Compose, service: &str) -> anyhow::Result<u64> {
         return Ok(0);
     }
     let words = compose.command(service)?;
-    let buffers = words.iter().filter_map(|word| word.trim_start_matches("-c").strip_prefix("shared_buffers=")).last();
+    let buffers =
+        words.iter().filter_map(|word| word.trim_start_matches("-c").strip_prefix("shared_buffers=")).next_back();
     let buffers = buffers.map(|text| match text.parse::<u64>() {
         Ok(pages) => Some(pages * PAGE),
         Err(_) => bytes(&text.into()),
