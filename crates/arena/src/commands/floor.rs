@@ -192,8 +192,9 @@ impl Floor<'_> {
                 split::PASSES
             ),
             false => format!(
-                "what passes once fails another time near {}: this machine, or the stack, is too noisy for {} passes to tell. \
-                 {SURE} passes in a row would say at 95 % that nine in ten pass",
+                "none of {} tests confirmed a floor: near {} what passes once fails another time, and this machine, or the stack, is \
+                 too noisy for {} passes to tell. {SURE} passes in a row would say at 95 % that nine in ten pass",
+                split::ROUNDS,
                 shown(&tested.cpus),
                 split::PASSES
             ),

@@ -38,7 +38,7 @@ const BELOW: f64 = 0.9;
 const MORE: f64 = 1.07;
 
 /// Floors that are put to the test before the machine is called too noisy.
-const ROUNDS: usize = 8;
+pub const ROUNDS: usize = 8;
 
 /// What an attempt showed, by group of services.
 #[derive(Clone, Debug)]
@@ -177,7 +177,7 @@ pub fn divide(
 /// What came of putting a floor to the test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tested {
-    /// The last floor that was tested.
+    /// The floor; where none is confirmed, the lowest that passed as often in a row as it must, else one that nobody tested.
     pub cpus: Vec<f64>,
     /// Whether it passed as often in a row as it must, and failed with a tenth less.
     pub is_confirmed: bool,
@@ -222,7 +222,9 @@ pub fn confirm(
         let lower = pool.scaled(&tested.cpus, steps.down(total));
         tested.too_high.push(std::mem::replace(&mut tested.cpus, lower));
     }
-    Ok(tested)
+    // One that passed as often as it must is more than one that nobody tested.
+    let passed = tested.too_high.last().cloned();
+    Ok(Tested { cpus: passed.unwrap_or(tested.cpus), ..tested })
 }
 
 /// From one tested total to the next: in longer and longer steps in one direction, but no further than half the way to what is
