@@ -129,7 +129,7 @@ impl Edit {
         }
         // Behind the last setting of its kind.
         let is_setting = |line: &str| line.trim_start().starts_with("- -c");
-        let last = self.lines_of(service).filter(|nth| self.text.lines().nth(*nth).is_some_and(is_setting)).next_back();
+        let last = self.lines_of(service).rfind(|nth| self.text.lines().nth(*nth).is_some_and(is_setting));
         let added = last.map(|last| {
             let mut lines: Vec<String> = self.text.lines().map(str::to_owned).collect();
             let indent = lines[last].len() - lines[last].trim_start().len();
