@@ -14,12 +14,14 @@ use crate::commands::doctor;
 use crate::commands::experiment;
 use crate::commands::fight;
 use crate::commands::fill;
+use crate::commands::floor;
 use crate::commands::league;
 use crate::commands::payloads;
 use crate::commands::stack;
 use crate::commands::stress;
 use crate::commands::torment;
 use crate::commands::trial;
+use crate::commands::tune;
 use crate::exit::Exit;
 use crate::read::compare;
 use crate::read::history;
@@ -56,6 +58,10 @@ enum Command {
     Fill(Box<fill::Args>),
     /// Measure two ways to run the stack in turns, compare them, and show them side by side
     Trial(trial::Args),
+    /// Find the smallest budget that passes: CPUs first, then memory
+    Floor(Box<floor::Args>),
+    /// Find a better split of a budget, and better settings; propose what is better beyond the noise
+    Tune(Box<tune::Args>),
     Payloads(payloads::Args),
     /// Bring faults about under load, and check that everything that was answered can be true
     Torment(Box<torment::TormentArgs>),
@@ -104,6 +110,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Supervise(arguments) => stack::supervise(&arguments),
         Command::Status(arguments) => stack::status(&arguments),
         Command::Logs(arguments) => stack::logs(&arguments),
+        Command::Floor(arguments) => floor::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Torment(arguments) => torment::run(&arguments),
         Command::Stress(arguments) => stress::run(arguments),

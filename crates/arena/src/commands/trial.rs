@@ -2,24 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 use clap::builder::RangedU64ValueParser;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use signal_hook::{consts, flag};
 
+use super::again::Again;
 use crate::exit::{self, Exit};
 use crate::read::report::MOST_RUNS;
 use crate::record::history;
-
-/// Time between two looks at whether a process has ended.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Arguments of `arena trial`.
 #[derive(Debug, ClapArgs)]
@@ -56,16 +47,16 @@ pub struct Args {
 /// If a stack does not come up, or a run failed or says nothing, or the user ends it.
 pub fn run(args: &Args, check: impl Fn(Vec<OsString>) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
     let Some([base, new]) = exit::accept(sides(args, check)) else { return Ok(Exit::Usage) };
-    let stop = Stop::on_signals()?;
+    let again = Again::on_signals()?;
     for round in 0..args.rounds {
         let order = if round % 2 == 0 { [&base, &new] } else { [&new, &base] };
         for side in order {
             eprintln!("arena: round {} of {}: {}", round + 1, args.rounds, side.label);
-            side.measure(args, &stop).with_context(|| side.label.clone())?;
+            side.measure(args, &again).with_context(|| side.label.clone())?;
         }
     }
-    stop.arena(["compare", &base.label, &new.label].map(OsString::from))?;
-    stop.arena(["report", &base.label, &new.label].map(OsString::from))?;
+    again.arena(["compare", &base.label, &new.label].map(OsString::from))?;
+    again.arena(["report", &base.label, &new.label].map(OsString::from))?;
     Ok(Exit::Good)
 }
 
@@ -88,11 +79,11 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    fn measure(&self, args: &Args, stop: &Stop) -> anyhow::Result<()> {
+    fn measure(&self, args: &Args, again: &Again) -> anyhow::Result<()> {
         let overlay = self.overlay.iter().flat_map(|path| ["--overlay".into(), path.as_os_str().to_owned()]);
-        let measured = stop.arena(with_stack("up", args).chain(overlay)).and_then(|()| stop.arena(self.bench(args)));
+        let measured = again.arena(with_stack("up", args).chain(overlay)).and_then(|()| again.arena(self.bench(args)));
         // Also when the user wants an end: what was started goes.
-        Stop::never().arena(with_stack("down", args))?;
+        Again::never().arena(with_stack("down", args))?;
         measured
     }
 
@@ -121,56 +112,6 @@ fn label(overlay: Option<&Path>, id: &str) -> anyhow::Result<String> {
     ensure!(overlay.is_file(), "{} is no file", overlay.display());
     let name = overlay.file_stem().and_then(|name| name.to_str()).context("an overlay needs a name in UTF-8")?;
     Ok(format!("{name}-{id}"))
-}
-
-/// The user's wish to end, by Ctrl-C or SIGTERM.
-struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    fn on_signals() -> anyhow::Result<Self> {
-        let stop = Self::never();
-        for signal in [consts::SIGINT, consts::SIGTERM, consts::SIGHUP] {
-            flag::register(signal, Arc::clone(&stop.0)).context("handling signals")?;
-        }
-        Ok(stop)
-    }
-
-    fn never() -> Self {
-        Self(Arc::default())
-    }
-
-    /// Runs another command of this program, in a process of its own: a run must not feel what ran before it. What the
-    /// command says of its progress goes on to standard error, and only a comparison or a page is worth standard output.
-    fn arena(&self, arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
-        let arguments: Vec<_> = arguments.into_iter().collect();
-        let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
-        command.args(&arguments);
-        if !matches!(arguments.first().and_then(|name| name.to_str()), Some("compare" | "report")) {
-            command.stdout(Stdio::from(std::io::stderr()));
-        }
-        let status = self.wait(command.spawn().context("starting this program again")?)?;
-        ensure!(!self.0.load(Ordering::Relaxed), "interrupted");
-        let name = arguments.first().cloned().unwrap_or_default();
-        ensure!(status.success(), "`cargo arena {}` failed ({status})", name.display());
-        Ok(())
-    }
-
-    /// Waits for the end of the process, which is asked to end as soon as the user wants one.
-    fn wait(&self, mut child: Child) -> anyhow::Result<ExitStatus> {
-        let pid = Pid::from_raw(child.id().cast_signed());
-        let mut asked = false;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
-            }
-            if self.0.load(Ordering::Relaxed) && !asked {
-                asked = true;
-                // It may have ended just now, or know already: a terminal tells both.
-                let _ = kill(pid, Signal::SIGTERM);
-            }
-            std::thread::sleep(BETWEEN_LOOKS);
-        }
-    }
 }
 
 #[cfg(test)]

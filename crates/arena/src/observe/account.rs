@@ -40,6 +40,8 @@ pub struct Reading {
     pub restarts: u64,
     /// Whether none of its processes runs any more.
     pub has_ended: bool,
+    /// Processes of it that were killed because its memory did not suffice.
+    pub memory_kills: Option<u64>,
 }
 
 impl Reading {
@@ -110,6 +112,7 @@ impl Account {
             disk_write_bytes: written.or_else(|| grown(last.process_write, first.process_write)),
             restarts: last.restarts.saturating_sub(first.restarts),
             ended: last.has_ended || (self.is_missing && to >= self.end()),
+            memory_kills: grown(last.memory_kills, first.memory_kills).unwrap_or_default(),
         };
         (cost, self.series(from, to))
     }

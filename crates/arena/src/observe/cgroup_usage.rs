@@ -56,6 +56,7 @@ impl Groups {
                     held: sum(memory_stat.as_deref(), ["total_rss", "total_shmem"]),
                     usage: memory.as_deref().and_then(|memory| number(memory, "memory.usage_in_bytes")),
                     written: blkio.as_deref().and_then(v1_writes),
+                    kills: memory.as_deref().and_then(|memory| kills(memory, "memory.oom_control")),
                 })
             }
             Self::V2(directory) => {
@@ -70,6 +71,7 @@ impl Groups {
                     held: sum(memory_stat.as_deref(), ["anon", "shmem"]),
                     usage: number(directory, "memory.current"),
                     written: read(directory, "io.stat").map(|text| v2_writes(&text)),
+                    kills: kills(directory, "memory.events"),
                 })
             }
         }
@@ -130,6 +132,8 @@ struct Figures {
     /// The same with page cache and what the kernel needs for the group.
     usage: Option<u64>,
     written: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    kills: Option<u64>,
 }
 
 /// A control group under observation, over all groups that bear its name one after the other: an engine that starts a
@@ -146,6 +150,7 @@ pub struct Group {
     throttled_periods: Counter,
     throttled: Counter,
     written: Counter,
+    kills: Counter,
     written_by_processes: Total,
     /// What they had written, and whether all of them had ended, at the last thorough reading.
     by_processes: (Option<u64>, bool),
@@ -164,6 +169,7 @@ impl Group {
             throttled_periods: Counter::default(),
             throttled: Counter::default(),
             written: Counter::default(),
+            kills: Counter::default(),
             written_by_processes: Total::default(),
             by_processes: (None, false),
             peak: Peak::from_now(&groups),
@@ -213,6 +219,7 @@ impl Group {
             process_write,
             restarts: self.restarts,
             has_ended,
+            memory_kills: count(&mut self.kills, figures.kills),
         })
     }
 
@@ -377,6 +384,11 @@ fn read(directory: &Path, file: &str) -> Option<String> {
 
 fn number(directory: &Path, file: &str) -> Option<u64> {
     read(directory, file)?.trim().parse().ok()
+}
+
+/// The line `oom_kill N` of a file of events; kernels before 4.13 have none under version 1.
+fn kills(directory: &Path, file: &str) -> Option<u64> {
+    field(read(directory, file).as_deref(), "oom_kill")
 }
 
 /// The value of one `key value` line.

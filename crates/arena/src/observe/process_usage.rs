@@ -81,6 +81,7 @@ impl Tree {
             memory_bound: most,
             process_write: written,
             restarts: self.restarts,
+            memory_kills: None,
             has_ended,
             ..Reading::default()
         })

@@ -53,6 +53,8 @@ fn v1(scratch: &Scratch, group: &str) {
         "cache 900\nrss 1\nshmem 2\ntotal_cache 9000\ntotal_rss 4096\ntotal_rss_huge 5\ntotal_shmem 8192\n",
     );
     scratch.write(&format!("cgroup/memory/{group}/memory.limit_in_bytes"), "536870912\n");
+    scratch
+        .write(&format!("cgroup/memory/{group}/memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
     scratch.write(
         &format!("cgroup/blkio/{group}/blkio.throttle.io_service_bytes_recursive"),
         "254:0 Read 1\n254:0 Write 700\n254:0 Sync 701\n254:16 Write 11\n254:16 Total 11\nTotal 712\n",
@@ -71,6 +73,7 @@ const V1_READING: Reading = Reading {
     process_write: None,
     restarts: 0,
     has_ended: false,
+    memory_kills: Some(2),
 };
 
 fn v2(scratch: &Scratch, group: &str) {
@@ -82,6 +85,7 @@ fn v2(scratch: &Scratch, group: &str) {
     scratch.write(&format!("cgroup/{group}/cpu.max"), "25000 100000\n");
     scratch.write(&format!("cgroup/{group}/memory.stat"), "anon 4096\nfile 99999\nshmem 1024\n");
     scratch.write(&format!("cgroup/{group}/memory.max"), "max\n");
+    scratch.write(&format!("cgroup/{group}/memory.events"), "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\n");
     scratch.write(
         &format!("cgroup/{group}/io.stat"),
         "254:0 rbytes=9 wbytes=300 rios=1 wios=2 dbytes=0 dios=0\n254:16 rbytes=0 wbytes=30 rios=0 wios=1\n",
@@ -100,6 +104,7 @@ const V2_READING: Reading = Reading {
     process_write: None,
     restarts: 0,
     has_ended: false,
+    memory_kills: Some(3),
 };
 
 #[test]
@@ -420,6 +425,19 @@ impl Cage {
         fs::write(self.0[0].join(file), quota).unwrap();
     }
 
+    /// Leaves so many bytes of memory, and nothing of the machine's swap.
+    fn leave_memory(&self, bytes: u64) {
+        let v2 = self.0.len() == 1;
+        let (directory, file, swap) = if v2 {
+            (&self.0[0], "memory.max", ("memory.swap.max", 0))
+        } else {
+            (&self.0[2], "memory.limit_in_bytes", ("memory.memsw.limit_in_bytes", bytes))
+        };
+        fs::write(directory.join(file), bytes.to_string()).unwrap();
+        // Where the kernel keeps no account of swap, there is none to be had.
+        let _ = fs::write(directory.join(swap.0), swap.1.to_string());
+    }
+
     /// A shell that goes into the group and then does what it is told, in a process group of its own.
     fn shell(&self, script: &str) -> Burner {
         let enter: String = self
@@ -541,6 +559,20 @@ fn memory_that_a_real_control_group_held_for_a_moment_is_known() {
     let (least, most) = (reading.memory_peak.unwrap() / MB, reading.memory_bound.unwrap() / MB);
     assert!(reading.memory.unwrap() < 50 * MB, "{reading:?}");
     assert!((295..=310).contains(&least) && (least..=310).contains(&most), "{least} to {most}");
+}
+
+#[test]
+fn a_process_that_its_memory_does_not_suffice_for_is_counted() {
+    let name = name_of_a_group("kills");
+    let Some(cage) = Cage::create(&name) else { return eprintln!("{NO_GROUPS}") };
+    cage.leave_memory(20 * MB);
+    let observer = Observer::start(vec![("caged".into(), Cage::target(&name))]).unwrap();
+    let shell = cage.shell("dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null || :; sleep 60");
+    std::thread::sleep(10 * INTERVAL);
+    let (costs, _) = observer.stop().whole();
+    drop(shell);
+    assert_eq!(costs[0].memory_kills, 1, "{:?}", costs[0]);
+    assert!(costs[0].memory_peak_bytes.unwrap() <= 20 * MB, "{:?}", costs[0]);
 }
 
 #[test]

@@ -77,8 +77,14 @@ pub fn notes(run: &Run) -> Vec<String> {
         };
         format!("{} began anew {times} during the load; its figures are those of all its beginnings.", cost.service)
     });
+    let killed = run.services.iter().filter(|cost| cost.memory_kills > 0).map(|cost| {
+        let peak =
+            cost.memory_peak_bytes.map_or_else(|| "an unknown peak".to_owned(), |peak| Unit::Bytes.show(peak as f64));
+        let count = grouped(cost.memory_kills as f64);
+        format!("{} had processes killed because its memory did not suffice: {count}, at {peak}.", cost.service)
+    });
     let ended = run.services.iter().filter(|cost| cost.ended);
-    anew.chain(ended.map(|cost| format!("{} had ended before the load did.", cost.service))).collect()
+    anew.chain(killed).chain(ended.map(|cost| format!("{} had ended before the load did.", cost.service))).collect()
 }
 
 /// What stands behind a peak of memory that is not the kernel's own.

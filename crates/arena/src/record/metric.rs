@@ -374,6 +374,7 @@ pub(crate) fn total_cost(services: &[Cost]) -> Option<Cost> {
         disk_write_bytes: add(sum.disk_write_bytes, cost.disk_write_bytes),
         restarts: sum.restarts + cost.restarts,
         ended: sum.ended || cost.ended,
+        memory_kills: sum.memory_kills + cost.memory_kills,
     }))
 }
 

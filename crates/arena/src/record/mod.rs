@@ -6,5 +6,6 @@ pub mod history;
 pub mod league;
 pub mod metric;
 pub mod run;
+pub mod search;
 pub mod threshold;
 pub mod torment;

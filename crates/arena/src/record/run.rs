@@ -385,6 +385,9 @@ pub struct Cost {
     /// Whether it had ended before the load did.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// Processes of it that were killed because its memory did not suffice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_kills: u64,
 }
 
 fn is_zero(count: &u64) -> bool {

@@ -23,6 +23,16 @@ impl Budget {
     /// That of the contest, in the words of the command line.
     pub const CONTEST: &str = "1.5,3g";
 
+    /// CPUs that all services may use together.
+    pub fn cpus(&self) -> f64 {
+        self.cpus
+    }
+
+    /// Bytes of memory that all services may use together.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// What is wrong with the limits of services, with the sum and what to do; none where they keep to the budget.
     pub fn fault(&self, limits: &[Limit]) -> Option<(Outcome, String)> {
         let without =

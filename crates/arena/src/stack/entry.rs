@@ -22,6 +22,10 @@ use crate::record::run::Limit;
 /// The names that Compose looks for.
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
+/// Those that it lays over them by itself.
+const OVERRIDES: [&str; 4] =
+    ["compose.override.yaml", "compose.override.yml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+
 /// The label by which Compose knows what is of a project.
 const PROJECT: &str = "com.docker.compose.project";
 
@@ -39,6 +43,8 @@ pub struct Entry {
     /// The directory's name.
     pub name: String,
     project: String,
+    /// Compose files that are laid over its own.
+    overlays: Vec<PathBuf>,
 }
 
 /// An entry in the form of `docker compose config --format json`.
@@ -104,12 +110,22 @@ impl Entry {
         ensure!(there, "there is no {} in {}", FILES.join(" or "), folder.display());
         let name = folder.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
         let project = format!("peleja-{:08x}-{}", hash(&folder), plain(&name));
-        Ok(Self { folder, name, project })
+        Ok(Self { folder, name, project, overlays: Vec::new() })
     }
 
     /// The same entry under another name.
     pub fn called(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self }
+    }
+
+    /// The same entry with other Compose files laid over its own.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is no file.
+    pub fn laid_over(self, overlays: &[PathBuf]) -> anyhow::Result<Self> {
+        let found = |path: &PathBuf| path.canonicalize().with_context(|| path.display().to_string());
+        Ok(Self { overlays: overlays.iter().map(found).collect::<Result<_, _>>()?, ..self })
     }
 
     /// Whether Compose takes the entry's file.
@@ -122,23 +138,42 @@ impl Entry {
     }
 
     fn services(&self) -> anyhow::Result<BTreeMap<String, Service>> {
+        let config: Config = serde_json::from_str(&self.config()?).context("docker compose config")?;
+        ensure!(!config.services.is_empty(), "{}: there is no service", self.folder.display());
+        Ok(config.services)
+    }
+
+    /// What Compose makes of the entry's files, as `docker compose config --format json` prints it.
+    ///
+    /// # Errors
+    ///
+    /// If Compose refuses them, with what it says.
+    pub fn config(&self) -> anyhow::Result<String> {
         let output = self.compose().args(["config", "--format", "json"]).output();
         let output = output.context("starting docker; is it installed?")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {}", self.folder.display(), said.trim());
-        let config: Config = serde_json::from_slice(&output.stdout).context("docker compose config")?;
-        ensure!(!config.services.is_empty(), "{}: there is no service", self.folder.display());
-        Ok(config.services)
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn compose(&self) -> Command {
         let mut command = Command::new("docker");
         command.args(["compose", "--ansi", "never", "--project-name", &self.project]).current_dir(&self.folder);
         // The entry is run as it is, and not as the caller runs things of his own.
+        for file in if self.overlays.is_empty() { Vec::new() } else { self.files() } {
+            command.arg("--file").arg(file);
+        }
         for name in ["COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"] {
             command.env_remove(name);
         }
         command
+    }
+
+    /// The files that Compose finds by itself while it is given none, and those that are laid over them.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let first = |names: &[&str]| names.iter().map(|name| self.folder.join(name)).find(|path| path.is_file());
+        let own = [first(&FILES), first(&OVERRIDES)];
+        own.into_iter().flatten().chain(self.overlays.clone()).collect()
     }
 
     /// Notes what is there before the entry comes, and removes what a crash left of it.

@@ -1,5 +1,6 @@
 //! Which stack a command line means, and what is done with it, whatever runs its services.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -134,6 +135,29 @@ impl Which {
                 vec![engine, ("ports", told(docker.look_at_port())), ("limits", told(docker.look_at_limits()))]
             }
         }
+    }
+
+    /// The Compose files that are laid over the stack's own.
+    pub fn overlays(&self) -> &[PathBuf] {
+        &self.overlays
+    }
+
+    /// The same stack with one more file laid over it.
+    pub fn laid_over(&self, overlay: PathBuf) -> Self {
+        let mut which = self.clone();
+        which.overlays.push(overlay);
+        which
+    }
+
+    /// The arguments by which another command means the same stack.
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words =
+            vec!["--engine".into(), self.engine.name().into(), "--port".into(), self.port.to_string().into()];
+        words.extend(self.data.iter().flat_map(|data| ["--data".into(), data.clone().into_os_string()]));
+        let database_port = self.database_port.map(|port| port.to_string().into());
+        words.extend(database_port.into_iter().flat_map(|port| ["--database-port".into(), port]));
+        words.extend(self.overlays.iter().flat_map(|file| ["--overlay".into(), file.clone().into_os_string()]));
+        words
     }
 
     /// The port of the API.

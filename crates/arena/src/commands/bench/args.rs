@@ -21,7 +21,6 @@ use crate::load::payloads::{self, Files};
 use crate::load::vocabulary::Vocabulary;
 use crate::observe::{Target, parse_named};
 use crate::record::threshold::Threshold;
-use crate::stack::PORT;
 use crate::stack::budget::Budget;
 use crate::stack::which::Which;
 use crate::workspace::Workspace;
@@ -59,6 +58,9 @@ pub struct Args {
     /// CPUs and memory that all services may use together
     #[arg(long, value_name = "CPUS,MEMORY", default_value = Budget::CONTEST)]
     pub(super) budget: Budget,
+    /// End as soon as a request has failed: to know that it fails, and not how much of it
+    #[arg(long, conflicts_with = "ramp")]
+    pub(super) give_up: bool,
     /// Write response times second by second as an HDR interval log
     #[arg(long, value_name = "FILE")]
     pub(super) hdr_log: Option<PathBuf>,
@@ -211,9 +213,18 @@ pub(super) struct EntryArgs {
     /// Base URL of the server [default: that of the stack that runs, else http://127.0.0.1:9999]
     #[arg(long, value_name = "URL")]
     pub url: Option<BaseUrl>,
-    /// In which words to speak
-    #[arg(long, value_enum, default_value_t)]
-    pub vocabulary: Vocabulary,
+    /// An entry of the contest instead: the Compose file in this directory as it is, in Docker; it is removed again
+    #[arg(long = "entry", value_name = "DIR", conflicts_with_all = ["url", "empty", "over", "data", "database_port"])]
+    pub folder: Option<PathBuf>,
+    /// Seconds that an entry has until its port answers HTTP
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "folder")]
+    pub wait: u64,
+    /// Keep the images that were built for an entry
+    #[arg(long, requires = "folder")]
+    pub keep_images: bool,
+    /// In which words to speak [default: users; pessoas, the event's own, for an entry]
+    #[arg(long, value_enum)]
+    pub vocabulary: Option<Vocabulary>,
     /// The path that creates and searches, where it is not the vocabulary's
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub people_path: Option<String>,
@@ -254,18 +265,24 @@ pub(super) struct EntryArgs {
 }
 
 impl EntryArgs {
-    /// The server to load, given the base URL of the stack that runs.
+    /// In which words to speak.
+    pub fn vocabulary(&self) -> Vocabulary {
+        let usual = if self.folder.is_some() { Vocabulary::Pessoas } else { Vocabulary::default() };
+        self.vocabulary.unwrap_or(usual)
+    }
+
+    /// The server to load, given the base URL of the stack that runs, or the port where none is known.
     ///
     /// # Errors
     ///
     /// The URL's host is not known.
-    pub fn entry(&self, running: Option<&str>) -> anyhow::Result<Entry> {
-        let usual = || running.map_or_else(|| format!("http://127.0.0.1:{PORT}"), str::to_owned);
+    pub fn entry(&self, running: Option<&str>, port: u16) -> anyhow::Result<Entry> {
+        let usual = || running.map_or_else(|| format!("http://127.0.0.1:{port}"), str::to_owned);
         let base: BaseUrl = match &self.url {
             Some(base) => base.clone(),
             None => usual().parse().map_err(anyhow::Error::msg).context("the running stack's URL")?,
         };
-        let usual = Entry::usual(&base, self.vocabulary)?;
+        let usual = Entry::usual(&base, self.vocabulary())?;
         let at = |path: &Option<String>, usual: String| path.as_deref().map_or(usual, |path| base.path(path));
         let people_path = at(&self.people_path, usual.people_path);
         Ok(Entry {

@@ -20,6 +20,7 @@ use signal_hook::{consts, flag};
 pub use args::Args;
 
 use crate::commands::census::Census;
+use crate::commands::contestant::{self, Contestant};
 use crate::commands::database::Database;
 use crate::commands::flushes;
 use crate::commands::verdict::{self, Drive};
@@ -40,6 +41,7 @@ use crate::observe::{self, Observer};
 use crate::record::history;
 use crate::record::run::{Durability, Limit, Outcome, People, Run, Settings};
 use crate::record::threshold;
+use crate::stack::entry::Entry as Entrant;
 use crate::stack::machine;
 use crate::stack::ports::SoonFree;
 use crate::stack::{Engine, Running};
@@ -57,9 +59,11 @@ const PRIORITY: i32 = -15;
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let workspace = Workspace::find()?;
     let Some(plan) = exit::accept(args.load.plan()) else { return Ok(Exit::Usage) };
-    let files = args.load.files(&workspace, args.entry.vocabulary, &plan)?;
+    let files = args.load.files(&workspace, args.entry.vocabulary(), &plan)?;
     let Some((mut feed, log)) = exit::accept(open(args, &files)) else { return Ok(Exit::Usage) };
-    let stage = Stage::set(args, &workspace, &mut feed)?;
+    let Some(entrant) = exit::accept(entrant(args)) else { return Ok(Exit::Usage) };
+    let contestant = entrant.as_ref().map(|entrant| start(args, entrant)).transpose()?;
+    let stage = Stage::set(args, &workspace, contestant.as_ref(), &mut feed)?;
     let _ports = stage.is_docker().then(SoonFree::until_dropped);
     let stop = interruption()?;
     allow_many_sockets();
@@ -72,11 +76,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let observer = Observer::start(stage.targets(args))?;
     let observed_limits = observer.limits().to_vec();
     let most_lag = Duration::from_millis(args.load.max_lag);
-    let driving = Driving { intervals: log.is_some(), most_lag, stop: &stop };
+    let containers = contestant.as_ref().map(Contestant::containers).transpose()?;
+    let driving = Driving { intervals: log.is_some(), most_lag, stop: &stop, gives_up: args.give_up };
     let driven = drive(&plan, &mut worker, &driving);
     let (services, service_series) = observer.stop().whole();
     let driven = driven?;
-    let mut fates = Vec::new();
+    let mut fates = match contestant.as_ref().zip(containers) {
+        Some((contestant, before)) => contestant.what_became_of(&before)?,
+        None => Vec::new(),
+    };
     let flushed = database.as_mut().zip(before_load).map(|(database, before)| before.compare(database));
     let flushed = flushed.and_then(|flushed| unless_failed(flushed, &mut fates));
 
@@ -117,6 +125,26 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     publish(args, &run, &driven, log)
 }
 
+/// The entry that is to be loaded, if one is.
+fn entrant(args: &Args) -> anyhow::Result<Option<Entrant>> {
+    let Some(folder) = &args.entry.folder else { return Ok(None) };
+    let entrant = Entrant::at(folder)?.laid_over(args.stack.overlays())?;
+    entrant.check()?;
+    Ok(Some(entrant))
+}
+
+/// Starts an entry and waits until it answers.
+fn start<'a>(args: &Args, entrant: &'a Entrant) -> anyhow::Result<Contestant<'a>> {
+    exit::interruption()?;
+    let log = tempfile::NamedTempFile::new()?;
+    let contestant = Contestant::start(entrant, args.stack.port(), args.entry.keep_images, log.path())?;
+    let entry = args.entry.entry(None, args.stack.port())?;
+    let path = if args.entry.no_count { "/" } else { &entry.count_path };
+    contestant.wait(&entry.url, path, Duration::from_secs(args.entry.wait))?;
+    contestant.way_past_proxies(args.stack.port(), false)?;
+    Ok(contestant)
+}
+
 /// What was looked at after the load, unless that failed: then the run is kept all the same, and its verdict says why.
 fn unless_failed<T>(outcome: anyhow::Result<T>, fates: &mut Vec<String>) -> Option<T> {
     outcome.inspect_err(|error| fates.push(format!("{error:#}"))).ok()
@@ -124,7 +152,7 @@ fn unless_failed<T>(outcome: anyhow::Result<T>, fates: &mut Vec<String>) -> Opti
 
 /// Opens all that the command line names, so that a wrong name is told before the stack is emptied and loaded.
 fn open(args: &Args, files: &Files) -> anyhow::Result<(Feed, Option<File>)> {
-    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary)?;
+    let feed = Feed::load(&files.payloads, &files.terms, args.entry.vocabulary())?;
     drop(Observer::start(args.observe.clone())?);
     let log = args.hdr_log.as_deref().map(document::open_log).transpose()?;
     Ok((feed, log))
@@ -154,8 +182,10 @@ fn publish(args: &Args, run: &Run, driven: &Driven, log: Option<File>) -> anyhow
 /// The server under load, before the load.
 struct Stage {
     entry: Entry,
-    /// Absent where the arena did not start the server.
+    /// Absent where the server is not a stack of this checkout.
     stack: Option<Running>,
+    /// What to observe of an entry.
+    entrant: Vec<(String, observe::Target)>,
     /// People before the run, where they are counted.
     before: Option<u64>,
     /// Those of them whose nicknames the feed does not know.
@@ -164,9 +194,16 @@ struct Stage {
 
 impl Stage {
     /// Finds the server, sees to it that those are there who are wanted, counts its people, and tells the feed of them.
-    fn set(args: &Args, workspace: &Workspace, feed: &mut Feed) -> anyhow::Result<Self> {
-        let stack = if args.entry.url.is_none() { args.stack.running(workspace)? } else { None };
-        let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()))?;
+    fn set(
+        args: &Args,
+        workspace: &Workspace,
+        contestant: Option<&Contestant>,
+        feed: &mut Feed,
+    ) -> anyhow::Result<Self> {
+        let is_own = args.entry.url.is_none() && contestant.is_none();
+        let stack = if is_own { args.stack.running(workspace)? } else { None };
+        let entry = args.entry.entry(stack.as_ref().map(|stack| stack.url.as_str()), args.stack.port())?;
+        let containers = contestant.map(Contestant::containers).transpose()?.unwrap_or_default();
         if args.entry.empty {
             let stack = stack.as_ref().context("--empty is for the stack that `arena up` started, and none runs")?;
             Database::connect(&stack.database)?.remove_everybody()?;
@@ -178,16 +215,16 @@ impl Stage {
         let hint = "is it up? `cargo arena up` starts the stack, --url names another server";
         let before = (!args.entry.no_count).then(|| probe::count(&entry)).transpose().context(hint)?;
         let strangers = before.map(|before| introduce(before, stack.as_ref(), feed));
-        Ok(Self { entry, stack, before, strangers })
+        Ok(Self { entry, stack, entrant: contestant::targets(&containers), before, strangers })
     }
 
     fn is_docker(&self) -> bool {
-        self.stack.as_ref().is_some_and(|stack| stack.engine == Engine::Docker)
+        !self.entrant.is_empty() || self.stack.as_ref().is_some_and(|stack| stack.engine == Engine::Docker)
     }
 
     fn targets(&self, args: &Args) -> Vec<(String, observe::Target)> {
         let own = self.stack.iter().flat_map(|stack| stack.observe.clone());
-        own.chain(args.observe.clone()).collect()
+        own.chain(self.entrant.clone()).chain(args.observe.clone()).collect()
     }
 
     /// The database of the stack that the arena started.
@@ -200,7 +237,7 @@ impl Stage {
         let durability = flushed.add_to(database.durability(folder)?);
         let people = format!("http://{}{}", self.entry.host, self.entry.people_path);
         // A server that the load broke has been told of that already.
-        let probed = flushes::probe(&durability, &people, args.entry.vocabulary, database);
+        let probed = flushes::probe(&durability, &people, args.entry.vocabulary(), database);
         Ok(probed.unwrap_or(durability))
     }
 
@@ -246,9 +283,10 @@ impl Stage {
     fn settings(&self, args: &Args, plan: &Plan) -> Settings {
         let mut more = args.load.more(self.before);
         more.extend(self.stack.iter().flat_map(Running::settings));
+        let elsewhere = if self.entrant.is_empty() { "external" } else { Engine::Docker.name() };
         Settings {
-            engine: self.stack.as_ref().map_or("external", |stack| stack.engine.name()).to_owned(),
-            vocabulary: args.entry.vocabulary.name().to_owned(),
+            engine: self.stack.as_ref().map_or(elsewhere, |stack| stack.engine.name()).to_owned(),
+            vocabulary: args.entry.vocabulary().name().to_owned(),
             profile: plan.name().to_owned(),
             target: self.entry.url.clone(),
             rate_factor: args.load.rate_factor,

@@ -2,10 +2,10 @@
 
 mod bout_table;
 pub mod entry;
-mod warmup;
+pub mod warmup;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -44,7 +44,7 @@ use crate::workspace::Workspace;
 #[command(allow_negative_numbers = true)]
 pub struct FightArgs {
     /// Fight with an entry of the contest instead: the Compose file in this directory as it is, in Docker.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "database_port", "overlays", "no_limits", "keep_running"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "database_port", "no_limits", "keep_running"])]
     pub entry: Option<PathBuf>,
     /// Seconds that an entry has until its port answers HTTP.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -104,6 +104,9 @@ pub struct FightArgs {
     /// Do not install what is missing, only list it.
     #[arg(long)]
     no_install: bool,
+    /// End as soon as a request has failed: to know that it fails, and not how much of it.
+    #[arg(long)]
+    give_up: bool,
     /// Leave the stack and its people there after the bout; `cargo arena down` ends it.
     #[arg(long)]
     keep_running: bool,
@@ -187,7 +190,7 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Usage);
     }
     if let Some(folder) = &arguments.entry {
-        let Some(entry) = exit::accept(Entry::at(folder).and_then(|entry| entry.check().map(|()| entry))) else {
+        let Some(entry) = exit::accept(entry_in(folder, arguments.which.overlays())) else {
             return Ok(Exit::Usage);
         };
         return publish(arguments, &workspace, &entry::fight(arguments, &workspace, &entry)?);
@@ -237,7 +240,8 @@ pub fn run(arguments: &FightArgs) -> anyhow::Result<Exit> {
         rate_factor: arguments.rate_factor,
         duration_factor: arguments.duration_factor(),
         results: workspace.path("runs").join(&id),
-        html_report: true,
+        html_report: !arguments.give_up,
+        gives_up: arguments.give_up,
     };
     let bout = Bout { arguments, workspace: &workspace, running: &running, feed, before, id, durability };
     let run = bout.fight(&mut database, || gatling::run(&simulation, &settings, &interrupted))?;
@@ -359,6 +363,13 @@ impl Bout<'_> {
             more,
         }
     }
+}
+
+/// The entry in a folder, with these files laid over its own.
+fn entry_in(folder: &Path, overlays: &[PathBuf]) -> anyhow::Result<Entry> {
+    let entry = Entry::at(folder)?.laid_over(overlays)?;
+    entry.check()?;
+    Ok(entry)
 }
 
 /// Keeps the run, makes its page and prints the verdict.

@@ -56,6 +56,8 @@ pub struct Driving<'a> {
     pub most_lag: Duration,
     /// Ends the plan before its end.
     pub stop: &'a AtomicBool,
+    /// Ends it by itself once a request has failed.
+    pub gives_up: bool,
 }
 
 /// Carries out a plan, or as much of it as there is until it is stopped.
@@ -82,7 +84,12 @@ fn drive_profile(
     let progress = Progress::new(name, profile.duration());
     let started = SystemTime::now() + start.saturating_duration_since(Instant::now());
     let mut monitor = Monitor::new(start, driving.intervals)?.of_load(profile.duration());
-    worker.run(profile.arrivals(), &mut monitor, driving.stop, |monitor| progress.show(monitor))?;
+    worker.run(profile.arrivals(), &mut monitor, driving.stop, |monitor| {
+        progress.show(monitor);
+        if driving.gives_up && monitor.tallies.iter().any(|tally| tally.failed() > 0) {
+            driving.stop.store(true, Ordering::Relaxed);
+        }
+    })?;
     progress.finish();
     let strain = strain(&Conduct::of(&monitor, driving.most_lag));
     let stopped = driving.stop.load(Ordering::Relaxed);

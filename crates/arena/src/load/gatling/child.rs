@@ -30,20 +30,26 @@ impl Process {
         Ok(Self(child))
     }
 
-    /// Waits until the child ends, and calls `meanwhile` ten times a second.
+    /// Waits until the child ends, and asks `goes_on` ten times a second. None where that said no; the child is killed then.
     ///
     /// # Errors
     ///
     /// `interrupted` became true; the child is killed then.
-    pub(super) fn wait(mut self, interrupted: &AtomicBool, mut meanwhile: impl FnMut()) -> anyhow::Result<ExitStatus> {
+    pub(super) fn wait(
+        mut self,
+        interrupted: &AtomicBool,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> anyhow::Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = self.0.try_wait().context("cannot wait for a child process")? {
-                return Ok(status);
+                return Ok(Some(status));
             }
             if interrupted.load(Ordering::Relaxed) {
                 bail!("interrupted");
             }
-            meanwhile();
+            if !goes_on() {
+                return Ok(None);
+            }
             thread::sleep(LOOK);
         }
     }
@@ -98,13 +104,19 @@ mod tests {
     #[test]
     fn an_interrupted_wait_is_an_error() {
         let process = Process::spawn(Command::new("sleep").arg("600")).unwrap();
-        let error = process.wait(&AtomicBool::new(true), || ()).unwrap_err();
+        let error = process.wait(&AtomicBool::new(true), || true).unwrap_err();
         assert_eq!(error.to_string(), "interrupted");
     }
 
     #[test]
     fn a_process_that_ends_gives_its_status() {
         let process = Process::spawn(Command::new("sh").args(["-c", "exit 7"])).unwrap();
-        assert_eq!(process.wait(&AtomicBool::new(false), || ()).unwrap().code(), Some(7));
+        assert_eq!(process.wait(&AtomicBool::new(false), || true).unwrap().unwrap().code(), Some(7));
+    }
+
+    #[test]
+    fn a_process_that_is_not_to_go_on_is_given_up() {
+        let process = Process::spawn(Command::new("sleep").arg("600")).unwrap();
+        assert_eq!(process.wait(&AtomicBool::new(false), || false).unwrap(), None);
     }
 }

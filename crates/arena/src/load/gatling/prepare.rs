@@ -95,8 +95,9 @@ impl Prepared {
             if looks == LOOKS_OF_AN_UNCHANGED_BUILD {
                 eprintln!("building {} (the first time downloads Gatling)", self.class);
             }
+            true
         })?;
-        if status.success() {
+        if status.is_some_and(|status| status.success()) {
             return Ok(());
         }
         let text = fs::read_to_string(&log).unwrap_or_default();

@@ -60,6 +60,12 @@ impl Progress {
         self.shown = line;
     }
 
+    /// How many requests have failed so far.
+    pub(super) fn failed(&mut self) -> u64 {
+        self.read();
+        self.tally.failed
+    }
+
     /// Writes the last status line.
     pub(super) fn finish(&mut self) {
         self.next = Instant::now();

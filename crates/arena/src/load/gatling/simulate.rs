@@ -38,6 +38,8 @@ pub struct Settings {
     pub results: PathBuf,
     /// Whether Gatling makes its own report of HTML pages, which takes seconds.
     pub html_report: bool,
+    /// Whether to end it once a request has failed.
+    pub gives_up: bool,
 }
 
 /// What a run of Gatling left.
@@ -65,10 +67,13 @@ pub fn run(prepared: &Prepared, settings: &Settings, interrupted: &AtomicBool) -
 
     let cpu_before = cpu_of_children()?;
     let mut progress = Progress::new(&results, expected_seconds(prepared, settings));
-    let ended = Process::spawn(&mut command)?.wait(interrupted, || progress.show());
+    let ended = Process::spawn(&mut command)?.wait(interrupted, || {
+        progress.show();
+        !settings.gives_up || progress.failed() == 0
+    });
     progress.finish();
     let status = ended.with_context(|| format!("Gatling stopped; its output is in {}", console.display()))?;
-    if !is_complete(status) {
+    if let Some(status) = status.filter(|status| !is_complete(*status)) {
         let text = fs::read_to_string(&console).unwrap_or_default();
         bail!("Gatling failed ({status}):\n{}\nits output is in {}", last_words(&text), console.display());
     }

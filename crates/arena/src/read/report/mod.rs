@@ -15,6 +15,7 @@ mod league;
 mod look;
 mod page;
 mod scale;
+mod search;
 mod spread;
 mod torment;
 
@@ -28,6 +29,7 @@ use crate::exit::{self, Exit};
 use crate::read::standings::Standing;
 use crate::record::history::History;
 use crate::record::run::Run;
+use crate::record::search::Search;
 use crate::record::torment::History as Torment;
 use crate::record::torment::report::Report;
 use crate::terminal;
@@ -97,6 +99,15 @@ pub fn write_torment(report: &Report, torment: &Torment, path: &Path) -> anyhow:
 /// What a torment came to, as text.
 pub fn torment_text(report: &Report) -> String {
     torment::text(report)
+}
+
+/// Writes the page of a search over limits to `path`.
+///
+/// # Errors
+/// `path` cannot be written.
+pub fn write_search(search: &Search, path: &Path) -> anyhow::Result<()> {
+    let page = search::page(search).into_string();
+    fs::write(path, page).with_context(|| format!("cannot write the page {}", path.display()))
 }
 
 /// The page of `runs` as HTML.

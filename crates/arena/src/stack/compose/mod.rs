@@ -23,6 +23,9 @@ pub use quantity::bytes;
 /// The services of a bout, in the order in which they are reported.
 pub const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];
 
+/// Where nginx's image has its configuration.
+pub const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
+
 /// The services of a stack, in the form of `docker compose config --format json`.
 #[derive(Clone, Debug)]
 pub struct Compose {
@@ -63,12 +66,104 @@ impl Compose {
         Self::of(stack)
     }
 
-    fn of(mut stack: Value) -> anyhow::Result<Self> {
+    /// Takes what `docker compose config --format json` printed of an entry, whatever services it has.
+    ///
+    /// # Errors
+    ///
+    /// If it is nothing of that form, or a limit cannot be read.
+    pub fn of_entry(config: &str) -> anyhow::Result<Self> {
+        let mut stack: Value = serde_json::from_str(config).context("docker compose config")?;
+        unescape(&mut stack);
+        let compose = Self::of_any(stack)?;
+        compose.services.keys().try_for_each(|name| compose.limit(name).map(drop))?;
+        Ok(compose)
+    }
+
+    /// Reads a file, whatever services it has.
+    ///
+    /// # Errors
+    ///
+    /// If it is none that Compose takes.
+    pub fn read_any(path: &Path) -> anyhow::Result<Self> {
+        let stack = files::read(&[path])?.pop().context("no Compose file was given")?;
+        Self::of_any(stack)
+    }
+
+    fn of_any(mut stack: Value) -> anyhow::Result<Self> {
         let services = stack.get_mut("services").map(Value::take).unwrap_or_default();
-        let compose = Self { services: serde_json::from_value(services).context("services")? };
+        Ok(Self { services: serde_json::from_value(services).context("services")? })
+    }
+
+    fn of(stack: Value) -> anyhow::Result<Self> {
+        let compose = Self::of_any(stack)?;
         SERVICES.iter().try_for_each(|name| compose.service(name).map(drop))?;
         compose.services.keys().try_for_each(|name| compose.limit(name).map(drop))?;
         Ok(compose)
+    }
+
+    /// The names of all services, in the order of the alphabet.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.keys().map(String::as_str)
+    }
+
+    /// The image of a service, where the file names one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn image(&self, name: &str) -> anyhow::Result<Option<&str>> {
+        Ok(self.service(name)?.get("image").and_then(Value::as_str))
+    }
+
+    /// Whether a service's image is built from the files.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn is_built(&self, name: &str) -> anyhow::Result<bool> {
+        Ok(self.service(name)?.get("build").is_some_and(|build| !build.is_null()))
+    }
+
+    /// Whether two services are the same but for their environment, their names and what they wait for.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn are_twins(&self, one: &str, other: &str) -> anyhow::Result<bool> {
+        let same =
+            |key: &str| -> anyhow::Result<bool> { Ok(self.service(one)?.get(key) == self.service(other)?.get(key)) };
+        let limits = self.limit(one)? == Limit { service: one.to_owned(), ..self.limit(other)? };
+        Ok(limits && same("image")? && same("build")? && same("command")? && same("entrypoint")?)
+    }
+
+    /// Whether a service has its limits below the short keys, `cpus` and `mem_limit`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn has_short_limits(&self, name: &str) -> anyhow::Result<bool> {
+        let service = self.service(name)?;
+        Ok(["cpus", "mem_limit"].iter().any(|key| service.get(*key).is_some_and(|value| !value.is_null())))
+    }
+
+    /// The file of this machine that a service has at a path, the last where several are given.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn mounted(&self, name: &str, path: &str) -> anyhow::Result<Option<PathBuf>> {
+        let volumes = self.service(name)?.get("volumes").and_then(Value::as_array);
+        let source = |volume: &Value| match volume {
+            Value::String(text) => {
+                let mut parts = text.split(':');
+                parts.next().filter(|_| parts.next() == Some(path)).map(PathBuf::from)
+            }
+            volume => {
+                let is_there = volume.get("target").and_then(Value::as_str) == Some(path);
+                volume.get("source").and_then(Value::as_str).filter(|_| is_there).map(PathBuf::from)
+            }
+        };
+        Ok(volumes.into_iter().flatten().filter_map(source).next_back())
     }
 
     /// The limits of [`SERVICES`], in their order.

@@ -5,11 +5,14 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 use serde_json::Value;
 
-use super::SERVICES;
+use super::{NGINX_CONF, SERVICES};
 use crate::stack::lab::PARTS;
 
 /// Variables by which PostgreSQL's image is told how to make a cluster, and the arena is too.
 const OF_THE_CLUSTER: [&str; 2] = ["POSTGRES_PASSWORD", "POSTGRES_INITDB_ARGS"];
+
+/// The volume of nginx in which the instances' sockets are.
+const SOCKETS: &str = "sockets:/run/peleja";
 
 /// Whether plain processes can be given what an overlay changes.
 ///
@@ -85,6 +88,7 @@ fn service_can_be_given(service: &str, path: &[&str], value: &Value) -> bool {
         ["mem_reservation"] | ["deploy", "resources", "reservations", "cpus" | "memory"] => true,
         ["environment", name] => service != "db" || !name.starts_with("POSTGRES_") || OF_THE_CLUSTER.contains(name),
         ["command"] => service == "db" && is_postgres(value),
+        ["volumes"] => service == "nginx" && keeps_volumes_of_nginx(value),
         ["scale"] | ["deploy", "replicas"] => value.as_u64() == Some(1),
         ["deploy", "mode"] => value == "replicated",
         // For people, and for other containers.
@@ -92,6 +96,13 @@ fn service_can_be_given(service: &str, path: &[&str], value: &Value) -> bool {
         [key, ..] => key.starts_with("x-"),
         [] => false,
     }
+}
+
+/// Whether nginx has its sockets and some file as its configuration, and nothing else.
+fn keeps_volumes_of_nginx(volumes: &Value) -> bool {
+    let text = |volume: &Value| volume.as_str().map(str::to_owned);
+    let is_known = |volume: String| volume == SOCKETS || volume.ends_with(&format!(":{NGINX_CONF}:ro"));
+    volumes.as_array().is_some_and(|volumes| volumes.iter().all(|volume| text(volume).is_some_and(is_known)))
 }
 
 /// Whether a command line starts PostgreSQL: its image puts the program before bare options.

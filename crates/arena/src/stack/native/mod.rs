@@ -113,6 +113,19 @@ impl Native {
         }
     }
 
+    /// Holds the services of the stack that runs to other limits from now on.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run, or the kernel refuses.
+    pub fn hold(&self, limits: &[Limit]) -> anyhow::Result<()> {
+        let _lock = self.lock()?;
+        let settings = self.settings_of_a_part().context("no stack runs")?;
+        let parent = members::group(&self.data);
+        limits.iter().try_for_each(|limit| self.hierarchy.set(&parent, limit))?;
+        self.write_settings(&Settings { limits: limits.to_vec(), ..settings })
+    }
+
     /// Starts the stack and waits until it serves. Where a part of it runs already, starts what is missing, with the
     /// ports and limits of the rest. A fresh stack that does not come up goes down again.
     ///

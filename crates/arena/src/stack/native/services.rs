@@ -13,7 +13,7 @@ use super::Native;
 use super::settings::Settings;
 use crate::exit;
 use crate::stack::cluster;
-use crate::stack::compose::Compose;
+use crate::stack::compose::{Compose, NGINX_CONF};
 use crate::stack::entrance::Entrance;
 use crate::stack::members::{self, NEW_CLUSTER};
 use crate::stack::prerequisites::{self, Tool};
@@ -161,7 +161,8 @@ impl Native {
         compose: &Compose,
         settings: &Settings,
     ) -> anyhow::Result<()> {
-        let source = workspace.path("nginx.conf");
+        let source = compose.mounted("nginx", NGINX_CONF)?.unwrap_or_else(|| "nginx.conf".into());
+        let source = workspace.path(source);
         let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
         for wanted in [LISTEN, SOCKETS, DESCRIPTION] {
             ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
