@@ -26,6 +26,9 @@ pub const SERVICES: [&str; 4] = ["nginx", "api1", "api2", "db"];
 /// Where nginx's image has its configuration.
 pub const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
 
+/// Where nginx finds there what it says of the API.
+pub const DESCRIPTION: &str = "/etc/nginx/openapi.json";
+
 /// The services of a stack, in the form of `docker compose config --format json`.
 #[derive(Clone, Debug)]
 pub struct Compose {

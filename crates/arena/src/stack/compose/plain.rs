@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 use serde_json::Value;
 
-use super::{NGINX_CONF, SERVICES};
+use super::{DESCRIPTION, NGINX_CONF, SERVICES};
 use crate::stack::lab::PARTS;
 
 /// Variables by which PostgreSQL's image is told how to make a cluster, and the arena is too.
@@ -98,10 +98,11 @@ fn service_can_be_given(service: &str, path: &[&str], value: &Value) -> bool {
     }
 }
 
-/// Whether nginx has its sockets and some file as its configuration, and nothing else.
+/// Whether nginx has its sockets, some file as its configuration and some file as what it says of the API, and nothing else.
 fn keeps_volumes_of_nginx(volumes: &Value) -> bool {
     let text = |volume: &Value| volume.as_str().map(str::to_owned);
-    let is_known = |volume: String| volume == SOCKETS || volume.ends_with(&format!(":{NGINX_CONF}:ro"));
+    let is_file = |volume: &str| [NGINX_CONF, DESCRIPTION].iter().any(|file| volume.ends_with(&format!(":{file}:ro")));
+    let is_known = |volume: String| volume == SOCKETS || is_file(&volume);
     volumes.as_array().is_some_and(|volumes| volumes.iter().all(|volume| text(volume).is_some_and(is_known)))
 }
 

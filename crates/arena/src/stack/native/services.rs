@@ -13,7 +13,7 @@ use super::Native;
 use super::settings::Settings;
 use crate::exit;
 use crate::stack::cluster;
-use crate::stack::compose::{Compose, NGINX_CONF};
+use crate::stack::compose::{Compose, DESCRIPTION, NGINX_CONF};
 use crate::stack::entrance::Entrance;
 use crate::stack::members::{self, NEW_CLUSTER};
 use crate::stack::prerequisites::{self, Tool};
@@ -28,9 +28,6 @@ const DATABASE_SOCKETS: &str = "/run/postgresql";
 
 /// Where PostgreSQL finds there who may connect.
 const ACCESS: &str = "/etc/postgresql/pg_hba.conf";
-
-/// Where nginx finds there what it says of the API.
-const DESCRIPTION: &str = "/etc/nginx/openapi.json";
 
 /// How nginx.conf says which port it listens on.
 const LISTEN: &str = "listen 9999";
@@ -161,8 +158,8 @@ impl Native {
         compose: &Compose,
         settings: &Settings,
     ) -> anyhow::Result<()> {
-        let source = compose.mounted("nginx", NGINX_CONF)?.unwrap_or_else(|| "nginx.conf".into());
-        let source = workspace.path(source);
+        let source = workspace.path(compose.mounted("nginx", NGINX_CONF)?.unwrap_or_else(|| "nginx.conf".into()));
+        let api = workspace.path(compose.mounted("nginx", DESCRIPTION)?.unwrap_or_else(|| "openapi.json".into()));
         let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
         for wanted in [LISTEN, SOCKETS, DESCRIPTION] {
             ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
@@ -180,7 +177,7 @@ impl Native {
                 text = text.replace(&format!("{SOCKETS}/{socket}"), &folder.join(socket).display().to_string());
             }
         }
-        let (api, description) = (workspace.path("openapi.json"), self.data.join("run/openapi.json"));
+        let description = self.data.join("run/openapi.json");
         fs::copy(&api, &description).with_context(|| format!("copying {}", api.display()))?;
         let text = text
             .replace(DESCRIPTION, &description.display().to_string())
