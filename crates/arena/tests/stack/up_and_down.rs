@@ -112,7 +112,7 @@ fn a_stack_goes_up_is_mended_and_leaves_nothing() {
     assert!(which.ok(&["up", "--no-restart"]).contains("runs already"));
     let document: Value = serde_json::from_str(&which.ok(&["status", "--json"])).unwrap();
     assert_eq!((document["running"].as_bool(), document["services"].as_array().unwrap().len()), (Some(true), 4));
-    assert!(which.ok(&["logs", "db", "--lines", "5"]).contains("ready to accept connections"));
+    assert!(which.ok(&["logs", "db", "--lines", "50"]).contains("ready to accept connections"));
 
     let killed = which.pid("api1");
     kill(&killed);
