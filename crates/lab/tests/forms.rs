@@ -262,11 +262,12 @@ fn a_full_queue_says_so() {
     let cluster = Cluster::start(&[]).unwrap();
     let lab = serve(&cluster, &["--max-queue", "3"]);
     let mut statuses = Vec::new();
+    eventually("the queue takes one", || lab.post_form("/opinion-async", "opinion=x").status == 303);
     eventually("the queue is full", || {
         statuses.push(lab.post_form("/opinion-async", "opinion=x").status);
         statuses.last() == Some(&503)
     });
-    assert!(statuses.iter().filter(|status| **status == 303).count() >= 3, "{statuses:?}");
+    assert!(statuses.iter().filter(|status| **status == 303).count() >= 2, "{statuses:?}");
     assert_eq!(lab.post_form("/opinion", "opinion=x").status, 303, "what needs no queue goes on");
 }
 
