@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
+
+use crate::record::keep::keep;
 
 /// The version of this document's shape. Raised when a reader of the old shape would misread the new one.
 pub const SCHEMA: u32 = 1;
@@ -55,17 +56,7 @@ impl League {
     ///
     /// If it cannot be written.
     pub fn save(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let path = folder.join(format!("{}.json", self.id));
-        let write = || -> anyhow::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot keep the league as {}", path.display()))?;
-        Ok(path)
+        keep(self, folder, &self.id)
     }
 
     /// The latest league in a folder that was asked for in the same words and is not over.

@@ -3,6 +3,7 @@
 pub mod gatling_log;
 pub mod histogram;
 pub mod history;
+mod keep;
 pub mod league;
 pub mod metric;
 pub mod run;

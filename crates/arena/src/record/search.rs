@@ -5,9 +5,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::record::keep::keep;
 use crate::record::metric::{cpu_ms_per_thousand, throttled_percent, total_cost};
 use crate::record::run::{Cost, Limit, Outcome, Run};
 
@@ -236,17 +236,7 @@ impl Search {
     ///
     /// If it cannot be written.
     pub fn save(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let path = folder.join(format!("{}.json", self.id));
-        let write = || -> anyhow::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot keep the search as {}", path.display()))?;
-        Ok(path)
+        keep(self, folder, &self.id)
     }
 
     /// The searches in a folder, oldest first.
