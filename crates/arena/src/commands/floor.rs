@@ -17,7 +17,7 @@ use crate::exit::{self, Exit};
 use crate::read::report;
 use crate::record::metric::{Unit, grouped};
 use crate::record::run::{Limit, Outcome, Run};
-use crate::record::search::{Aim, Attempt, Found, Search, cpus, memory_bytes};
+use crate::record::search::{Aim, Attempt, Figure, Found, Search, cpus, memory_bytes};
 use crate::record::threshold::{self, Threshold};
 use crate::terminal;
 use crate::workspace::Workspace;
@@ -73,7 +73,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Some(subject) = exit::accept(subject(args, &workspace)) else { return Ok(Exit::Usage) };
     args.question.check_machine(&workspace)?;
     announce(args, &subject);
-    let asked = ("floor", format!("{:?}", args.pass.iter().map(Threshold::to_string).collect::<Vec<_>>()), goal(args));
+    let pass = format!("{:?}", args.pass.iter().map(Threshold::to_string).collect::<Vec<_>>());
+    let asked = ("floor", pass, goal(args), Figure::P99);
     let mut floor = Floor {
         args,
         subject: &subject,

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use clap::Args as ClapArgs;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args as ClapArgs, ValueEnum};
 
 use super::tuning::attempts::{Attempts, Load, Point};
 use super::tuning::edit::{Edit, unified};
@@ -19,7 +19,7 @@ use crate::exit::{self, Exit};
 use crate::read::report;
 use crate::record::metric::{Metric, grouped};
 use crate::record::run::{Outcome, Run};
-use crate::record::search::{Aim, Attempt, Compared, Found, Search, cpus, memory_bytes};
+use crate::record::search::{Aim, Attempt, Compared, Figure, Found, Search, cpus, memory_bytes};
 use crate::stack::compose::bytes;
 use crate::terminal;
 use crate::workspace::Workspace;
@@ -33,52 +33,35 @@ const MOST_OFFERED: f64 = 8000.0;
 /// Short attempts that find a split.
 const OF_SPLIT: usize = 4;
 
-/// What is to be better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Goal {
-    /// Requests answered with success each second, where more is offered than can be carried.
-    Rate,
-    /// The 99th percentile of the response time, of the kind of request whose is the longest.
-    P99,
-    /// CPU time for every thousand requests.
-    Cost,
+/// Which way a figure is better, in words.
+fn goal(figure: Figure) -> &'static str {
+    match figure {
+        Figure::Rate => "more requests answered with success each second, offered more than it carries",
+        Figure::P99 => "a lower 99th percentile, of the kind of request whose is the longest, and no failed request",
+        Figure::Cost => "less CPU time for every thousand requests, and no failed request",
+    }
 }
 
-impl Goal {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Rate => "more requests answered with success each second, offered more than it carries",
-            Self::P99 => "a lower 99th percentile, of the kind of request whose is the longest, and no failed request",
-            Self::Cost => "less CPU time for every thousand requests, and no failed request",
-        }
-    }
+/// The figure by whose rules values are compared.
+fn metric(figure: Figure) -> anyhow::Result<Metric> {
+    Metric::parse(match figure {
+        Figure::Rate => "rate",
+        Figure::P99 => "create.p99",
+        Figure::Cost => "total.cpu_ms_per_thousand",
+    })
+}
 
-    /// The figure by whose rules values are compared.
-    fn metric(self) -> anyhow::Result<Metric> {
-        Metric::parse(match self {
-            Self::Rate => "rate",
-            Self::P99 => "create.p99",
-            Self::Cost => "total.cpu_ms_per_thousand",
-        })
-    }
+/// The figure of an attempt; none where it says nothing.
+fn told(figure: Figure, attempt: &Attempt) -> Option<f64> {
+    figure.of(attempt).filter(|_| attempt.passed)
+}
 
-    /// The figure of an attempt; none where it says nothing.
-    fn figure(self, attempt: &Attempt) -> Option<f64> {
-        match self {
-            Self::Rate => attempt.goodput,
-            Self::P99 => attempt.p99,
-            Self::Cost => attempt.cost,
-        }
-        .filter(|_| attempt.passed)
-    }
-
-    /// The same so that less is better, and what says nothing is the worst.
-    fn score(self, attempt: &Attempt) -> f64 {
-        let figure = self.figure(attempt);
-        match self {
-            Self::Rate => figure.map_or(f64::INFINITY, |goodput| -goodput),
-            Self::P99 | Self::Cost => figure.unwrap_or(f64::INFINITY),
-        }
+/// The same so that less is better, and what says nothing is the worst.
+fn score(figure: Figure, attempt: &Attempt) -> f64 {
+    let told = told(figure, attempt);
+    match figure {
+        Figure::Rate => told.map_or(f64::INFINITY, |goodput| -goodput),
+        Figure::P99 | Figure::Cost => told.unwrap_or(f64::INFINITY),
     }
 }
 
@@ -122,7 +105,7 @@ pub struct Args {
     memory: Option<u64>,
     /// What is to be better
     #[arg(long = "for", value_enum, default_value = "p99")]
-    goal: Goal,
+    figure: Figure,
     /// A setting and values of it: an environment variable, a PostgreSQL setting, an nginx directive. environment:, postgres:
     /// or nginx: before the name says which it is where that is not plain. May be repeated
     #[arg(long = "try", value_name = "NAME=A,B,...")]
@@ -159,7 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         args.trials.iter().map(|trial| format!("{}={}", trial.name, trial.values.join(","))).collect();
     let asked = format!(
         "for {:?} {:.3} {} {trials:?} {}",
-        args.goal,
+        args.figure,
         cpus(&start.limits),
         size(memory_bytes(&start.limits)),
         args.pairs
@@ -169,7 +152,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         &workspace,
         &subject,
         known.clone(),
-        ("tune", asked, args.goal.words().to_owned()),
+        ("tune", asked, goal(args.figure).to_owned(), args.figure),
     )?;
     let mut tune = Tune { args, subject: &subject, known, attempts, offered: None };
     let found = tune.search(start)?;
@@ -182,7 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 /// Whose limits and settings are searched, which settings are known, and where it starts.
 fn plan(args: &Args, workspace: &Workspace) -> anyhow::Result<(Subject, Vec<Setting>, Point)> {
     args.write.as_deref().map(Question::writable).transpose()?;
-    ensure!(args.goal != Goal::Rate || args.question.driver == Driver::Bench, "--for rate is for --driver bench");
+    ensure!(args.figure != Figure::Rate || args.question.driver == Driver::Bench, "--for rate is for --driver bench");
     let subject = args.question.subject(workspace)?;
     let known = args.trials.iter().map(|trial| subject.setting(workspace, &trial.name)).collect::<Result<_, _>>()?;
     let (now, held) = subject.start_by_group();
@@ -236,7 +219,7 @@ fn announce(args: &Args, subject: &Subject) {
         question.seconds(1.0),
         show::minutes(show::estimate(question, subject, short, 0)),
         show::minutes(show::estimate(question, subject, short, pairs)),
-        args.goal.words(),
+        goal(args.figure),
     );
 }
 
@@ -251,7 +234,7 @@ struct Tune<'a> {
 
 impl Tune<'_> {
     fn search(&mut self, start: Point) -> anyhow::Result<Found> {
-        if self.args.goal == Goal::Rate {
+        if self.args.figure == Figure::Rate {
             self.offered = Some(self.look_for_offer(&start)?);
         }
         let mut best = start.clone();
@@ -298,24 +281,24 @@ impl Tune<'_> {
 
     fn divide(&mut self, start: &Point) -> anyhow::Result<Point> {
         let (now, memory) = self.subject.by_group(&start.limits);
-        let (subject, goal) = (self.subject, self.args.goal);
+        let (subject, figure) = (self.subject, self.args.figure);
         let split = split::divide(&subject.pool(), &now, |cpus, aim| {
             let point = Point { limits: subject.limits(cpus, &memory), ..start.clone() };
             let attempt = self.attempt(aim, point)?;
-            Ok((seen(subject, &attempt), goal.score(&attempt)))
+            Ok((seen(subject, &attempt), score(figure, &attempt)))
         })?;
         Ok(Point { limits: subject.limits(&split, &memory), ..start.clone() })
     }
 
     /// The value that was the best in short; none where that is what is.
     fn best_value(&mut self, start: &Point, name: &str, trial: &Trial, now: &str) -> anyhow::Result<Option<String>> {
-        let mut best = (None, self.args.goal.score(&self.attempt(Aim::Narrow, start.clone())?));
+        let mut best = (None, score(self.args.figure, &self.attempt(Aim::Narrow, start.clone())?));
         for value in trial.values.iter().filter(|value| *value != now) {
             let mut point = start.clone();
             point.settings.insert(name.to_owned(), value.clone());
-            let score = self.args.goal.score(&self.attempt(Aim::Narrow, point)?);
-            if score < best.1 {
-                best = (Some(value.clone()), score);
+            let tried = score(self.args.figure, &self.attempt(Aim::Narrow, point)?);
+            if tried < best.1 {
+                best = (Some(value.clone()), tried);
             }
         }
         Ok(best.0)
@@ -329,7 +312,7 @@ impl Tune<'_> {
             let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
             for side in order {
                 let attempt = self.attempt(Aim::Pair, [&base, &new][side].clone())?;
-                match self.args.goal.figure(&attempt) {
+                match told(self.args.figure, &attempt) {
                     Some(figure) => figures[side].push(figure),
                     None => failed[side] += 1,
                 }
@@ -352,9 +335,9 @@ impl Tune<'_> {
             self.attempts.search.comparisons.push(compared);
             return Ok(if better { new } else { base });
         }
-        let is_in_milliseconds = self.args.question.driver == Driver::Gatling && self.args.goal == Goal::P99;
+        let is_in_milliseconds = self.args.question.driver == Driver::Gatling && self.args.figure == Figure::P99;
         let resolution = if is_in_milliseconds { 1.0 } else { 0.0 };
-        let compared = compared(what, values, [&figures[0], &figures[1]], &self.args.goal.metric()?, resolution);
+        let compared = compared(what, values, [&figures[0], &figures[1]], &metric(self.args.figure)?, resolution);
         eprintln!("arena: {}", remark(&compared));
         let is_better = compared.is_better;
         self.attempts.search.comparisons.push(compared);

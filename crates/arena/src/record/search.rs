@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::record::keep::keep;
@@ -27,6 +28,9 @@ pub struct Search {
     pub state: String,
     /// What passes, or which way is better, in words.
     pub goal: String,
+    /// The figure by which attempts are told and compared.
+    #[serde(default)]
+    pub figure: Figure,
     /// What each service may use in the files as they are.
     pub today: Vec<Limit>,
     /// All attempts, in the order in which they were made or used again.
@@ -37,6 +41,39 @@ pub struct Search {
     /// What was found, once the search is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<Found>,
+}
+
+/// A figure of attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Figure {
+    /// Requests answered with success each second, where more is offered than can be carried
+    Rate,
+    /// The 99th percentile of the response time, of the kind of request whose is the longest
+    #[default]
+    P99,
+    /// CPU time for every thousand requests
+    Cost,
+}
+
+impl Figure {
+    /// The figure of an attempt, in its [unit](Self::unit); none where it was not measured.
+    pub fn of(self, attempt: &Attempt) -> Option<f64> {
+        match self {
+            Self::Rate => attempt.goodput,
+            Self::P99 => attempt.p99,
+            Self::Cost => attempt.cost,
+        }
+    }
+
+    /// What it is counted in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Rate => "successful/s",
+            Self::P99 => "ms",
+            Self::Cost => "CPU ms per 1,000",
+        }
+    }
 }
 
 /// What a search found.
@@ -239,6 +276,11 @@ impl Search {
         keep(self, folder, &self.id)
     }
 
+    /// The command that searched: the second last part of its name.
+    pub fn command(&self) -> &str {
+        self.id.rsplit('-').nth(1).unwrap_or_default()
+    }
+
     /// The searches in a folder, oldest first.
     pub fn all(folder: &Path) -> Vec<Self> {
         let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -278,6 +320,7 @@ mod tests {
             asked: asked.into(),
             state: state.into(),
             goal: String::new(),
+            figure: Figure::P99,
             today: Vec::new(),
             attempts: runs.iter().map(attempt).collect(),
             comparisons: Vec::new(),

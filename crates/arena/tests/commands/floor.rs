@@ -154,7 +154,13 @@ fn settings_are_compared_in_pairs_and_nothing_is_changed_without_a_proposal() {
     let page = fs::read_to_string(
         place.folder.path().join("runs/searches").join(format!("{}.html", search["id"].as_str().unwrap())),
     );
-    assert!(page.unwrap().contains("The path"));
+    let page = page.unwrap();
+    let heading = if search["found"]["is_confirmed"] == true { "<h1>Proposal" } else { "<h1>No proposal" };
+    for told in [heading, "The path", "CPU time for every thousand requests", "keepalive_requests=1"] {
+        assert!(page.contains(told), "{told}");
+    }
+    assert!(!page.contains("over the total"), "all have the same total");
+    assert!(said.lines().filter(|line| line.contains("CPU ms per 1,000")).count() >= attempts.len(), "{said}");
 }
 
 fn free_port() -> u16 {

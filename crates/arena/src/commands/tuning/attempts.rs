@@ -20,7 +20,7 @@ use crate::observe::Target;
 use crate::record::history::{self, History};
 use crate::record::metric::grouped;
 use crate::record::run::{Limit, Outcome, Run};
-use crate::record::search::{Aim, Attempt, SCHEMA, Search};
+use crate::record::search::{Aim, Attempt, Figure, SCHEMA, Search};
 use crate::stack::Engine;
 use crate::stack::prerequisites::Install;
 use crate::stack::which::{Start, Which};
@@ -87,7 +87,7 @@ impl<'a> Attempts<'a> {
         workspace: &'a Workspace,
         subject: &'a Subject,
         known: Vec<Setting>,
-        (command, asked, goal): (&str, String, String),
+        (command, asked, goal, figure): (&str, String, String, Figure),
     ) -> anyhow::Result<Self> {
         let folder = History::of_checkout()?.directory().join("searches");
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -103,6 +103,7 @@ impl<'a> Attempts<'a> {
             asked,
             state,
             goal,
+            figure,
             today: subject.start.clone(),
             attempts: Vec::new(),
             comparisons: Vec::new(),
@@ -334,7 +335,7 @@ impl<'a> Attempts<'a> {
         let end = if stderr().is_terminal() { "\x1b[K" } else { "" };
         let reused = if is_reused { ", from before" } else { "" };
         let nth = self.search.attempts.len();
-        eprintln!("{start}{nth:3} {}: {}{reused}{end}", self.head(attempt), told(attempt));
+        eprintln!("{start}{nth:3} {}: {}{reused}{end}", self.head(attempt), told(attempt, self.search.figure));
     }
 }
 
@@ -351,7 +352,7 @@ impl Drop for Attempts<'_> {
 }
 
 /// What came of an attempt, in a few words.
-pub fn told(attempt: &Attempt) -> String {
+pub fn told(attempt: &Attempt, figure: Figure) -> String {
     let mut parts = vec![if attempt.passed { "passed" } else { "FAILED" }.to_owned()];
     parts.extend(attempt.p99.map(|p99| format!("p99 {} ms", grouped(p99))));
     if attempt.failed > 0 {
@@ -359,7 +360,8 @@ pub fn told(attempt: &Attempt) -> String {
     } else if let Some(reason) = attempt.reasons.first() {
         parts.push(reason.lines().next().unwrap_or_default().to_owned());
     }
-    parts.extend(attempt.goodput.map(|goodput| format!("{} successful/s", grouped(goodput))));
+    let other = figure.of(attempt).filter(|_| figure != Figure::P99);
+    parts.extend(other.map(|value| format!("{} {}", grouped(value), figure.unit())));
     let throttled: Vec<String> =
         attempt.throttled().iter().map(|(service, share)| format!("{service} {share:.0} %")).collect();
     parts.extend((!throttled.is_empty()).then(|| format!("throttled {}", throttled.join(", "))));

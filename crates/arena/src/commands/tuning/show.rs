@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attempts::told;
 use super::question::{Driver, Question};
 use super::subject::{Subject, size};
-use crate::record::search::{Attempt, Search};
+use crate::record::search::{Attempt, Figure, Search};
 use crate::terminal;
 
 /// Seconds that an attempt takes beside its load: on a stack that stands, on one that is started for it, on an entry.
@@ -41,11 +41,11 @@ pub fn table(subject: &Subject, search: &Search) -> String {
     headings.extend(labels.iter().map(String::as_str));
     headings.push("what came of it");
     let right = 2..headings.len() - 1;
-    let rows = search.attempts.iter().zip(1..).map(|(attempt, nth)| row(subject, attempt, nth));
+    let rows = search.attempts.iter().zip(1..).map(|(attempt, nth)| row(subject, attempt, search.figure, nth));
     terminal::markdown(&headings, rows, right)
 }
 
-fn row(subject: &Subject, attempt: &Attempt, nth: usize) -> Vec<String> {
+fn row(subject: &Subject, attempt: &Attempt, figure: Figure, nth: usize) -> Vec<String> {
     let (cpus, memory) = subject.by_group(&attempt.limits);
     let (_, start) = subject.start_by_group();
     let cells = cpus.iter().zip(&memory).zip(&start).map(|((cpus, memory), start)| match memory == start {
@@ -56,6 +56,6 @@ fn row(subject: &Subject, attempt: &Attempt, nth: usize) -> Vec<String> {
     let mut row =
         vec![nth.to_string(), attempt.aim.to_string(), format!("{:.3}", attempt.cpus()), size(attempt.memory_bytes())];
     row.extend(cells);
-    row.push(settings.collect::<String>() + &told(attempt));
+    row.push(settings.collect::<String>() + &told(attempt, figure));
     row
 }

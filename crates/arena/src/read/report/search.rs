@@ -8,11 +8,14 @@ use super::page::{frame, made_by};
 use super::scale::Scale;
 use crate::record::metric::grouped;
 use crate::record::run::Limit;
-use crate::record::search::{Aim, Attempt, Compared, Found, Search, cpus, memory_bytes};
+use crate::record::search::{Aim, Attempt, Compared, Figure, Found, Search, cpus, memory_bytes};
+
+/// CPUs by which totals may differ that are meant to be the same: shares are rounded.
+const SAME: f64 = 0.01;
 
 /// The page of one search.
 pub(super) fn page(search: &Search) -> Markup {
-    let command = search.id.rsplit('-').nth(1).unwrap_or("floor");
+    let command = search.command();
     let masthead = html! { p.brand { "Peleja" } p.about { strong { (command) } " · " (search.asked) } };
     let charts = charts(search);
     let main = html! {
@@ -31,7 +34,12 @@ pub(super) fn page(search: &Search) -> Markup {
 }
 
 fn verdict(search: &Search, found: &Found) -> Markup {
-    let word = if found.is_confirmed { "Confirmed" } else { "Not confirmed" };
+    let word = match (search.command(), found.is_confirmed) {
+        ("tune", true) => "Proposal",
+        ("tune", false) => "No proposal",
+        (_, true) => "Confirmed",
+        (_, false) => "Not confirmed",
+    };
     let names: Vec<&str> = search.today.iter().map(|limit| limit.service.as_str()).collect();
     html! {
         h1 { (word) ": " (format!("{:.3}", cpus(&found.limits))) " CPUs, " (size(memory_bytes(&found.limits))) }
@@ -85,19 +93,21 @@ fn comparisons(compared: &[Compared]) -> Markup {
 
 fn attempts(search: &Search) -> Markup {
     let names: Vec<&str> = search.today.iter().map(|limit| limit.service.as_str()).collect();
+    let other = (search.figure != Figure::P99).then(|| search.figure.unit());
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby="attempts" {
             table.figures {
                 thead { tr {
                     th scope="col" { "" } th.text scope="col" { "for" } th scope="col" { "in all" }
                     @for name in &names { th scope="col" { (name) } }
-                    th scope="col" { "p99 ms" } th scope="col" { "failed" } th.text scope="col" { "throttled" } th.text scope="col" { "verdict" }
+                    th scope="col" { "p99 ms" } @if let Some(heading) = other { th scope="col" { (heading) } } th scope="col" { "failed" } th.text scope="col" { "throttled" } th.text scope="col" { "verdict" }
                 } }
                 tbody { @for (nth, attempt) in search.attempts.iter().enumerate() { tr {
-                    td { (nth + 1) } td.text { (attempt.aim.to_string()) }
+                    td { (nth + 1) } td.text { (what(attempt)) }
                     td { (share(attempt, Some(attempt.cpus()), Some(attempt.memory_bytes()))) }
                     @for name in &names { td { (share_of(attempt, name)) } }
                     td { @if let Some(p99) = attempt.p99 { (grouped(p99)) } }
+                    @if other.is_some() { td { @if let Some(value) = search.figure.of(attempt) { (grouped(value)) } } }
                     td { (grouped(attempt.failed as f64)) }
                     td.text { (throttled(attempt)) }
                     td.text { @if attempt.passed { "passed" } @else { (reason(attempt)) } }
@@ -133,7 +143,12 @@ fn throttled(attempt: &Attempt) -> String {
 
 fn charts(search: &Search) -> Vec<Chart> {
     let of_cpus: Vec<&Attempt> = search.attempts.iter().filter(|attempt| attempt.aim != Aim::Memory).collect();
-    let mut charts = vec![times(&of_cpus), failures(&of_cpus), path(search, &of_cpus, "CPUs", |limit| limit.cpus)];
+    // What is tried of one total stands in one place of an axis of totals.
+    let mut charts = match of_one_total(&of_cpus) {
+        true => vec![by_attempt(search.figure, &of_cpus)],
+        false => vec![times(&of_cpus), failures(&of_cpus)],
+    };
+    charts.push(path(search, &of_cpus, "CPUs", |limit| limit.cpus));
     let of_memory: Vec<&Attempt> = search.attempts.iter().filter(|attempt| attempt.aim == Aim::Memory).collect();
     if !of_memory.is_empty() {
         charts.push(path(search, &of_memory, "MiB", |limit| Some((limit.memory_bytes? >> 20) as f64)));
@@ -141,16 +156,47 @@ fn charts(search: &Search) -> Vec<Chart> {
     charts
 }
 
-/// Response time over the total, of what passed and of what failed.
-fn times(attempts: &[&Attempt]) -> Chart {
+/// Whether all attempts divide the same.
+fn of_one_total(attempts: &[&Attempt]) -> bool {
+    let totals = || attempts.iter().map(|attempt| attempt.cpus());
+    totals().fold(0.0, f64::max) - totals().fold(f64::INFINITY, f64::min) < SAME
+}
+
+/// A figure, attempt by attempt.
+fn by_attempt(figure: Figure, attempts: &[&Attempt]) -> Chart {
+    let lines = passed_and_failed(attempts, figure);
+    Chart {
+        title: match figure {
+            Figure::Rate => "Answered with success each second".into(),
+            Figure::P99 => "99th percentile".into(),
+            Figure::Cost => "CPU time for every thousand requests".into(),
+        },
+        description: "Attempt by attempt".into(),
+        x: one_by_one(attempts),
+        y: Scale::linear(lines.iter().flat_map(|line| &line.values).flatten().copied()),
+        unit: figure.unit(),
+        lines,
+        limits: Vec::new(),
+        marks: Vec::new(),
+        joined: false,
+    }
+}
+
+/// One value for each attempt, in their order: a line of those that passed and one of the others.
+fn passed_and_failed(attempts: &[&Attempt], figure: Figure) -> Vec<Line> {
     let line = |name: &str, look, wanted: bool| Line {
         name: name.to_owned(),
         look,
-        values: over_total(attempts, |attempt| attempt.p99.filter(|_| attempt.passed == wanted)),
+        values: attempts.iter().map(|attempt| figure.of(attempt).filter(|_| attempt.passed == wanted)).collect(),
         note: String::new(),
         area: false,
     };
-    let lines = vec![line("passed", Look::nth(2), true), line("failed", Look::nth(3), false)];
+    vec![line("passed", Look::nth(2), true), line("failed", Look::nth(3), false)]
+}
+
+/// Response time over the total, of what passed and of what failed.
+fn times(attempts: &[&Attempt]) -> Chart {
+    let lines = passed_and_failed(&in_order(attempts), Figure::P99);
     Chart {
         title: "99th percentile over the total".into(),
         description: "Of the kind of request whose is the longest; logarithmic axis".into(),
@@ -192,17 +238,10 @@ fn path(search: &Search, attempts: &[&Attempt], unit: &'static str, of: impl Fn(
         Line { name: (*name).to_owned(), look: Look::of_service(name, &names), values, note: last, area: false }
     };
     let lines: Vec<Line> = names.iter().map(line).collect();
-    let count = attempts.len().max(2) - 1;
-    let at = |nth: usize| nth as f64 / count as f64;
     Chart {
         title: if unit == "CPUs" { "The split's path".into() } else { "The memory's path".into() },
         description: "What a container of each service had, attempt by attempt; logarithmic axis".into(),
-        x: Across {
-            heading: "Attempt",
-            points: attempts.iter().enumerate().map(|(nth, attempt)| format!("{}, {}", nth + 1, attempt.aim)).collect(),
-            positions: (0..attempts.len()).map(at).collect(),
-            ticks: (0..attempts.len()).step_by(5).map(|nth| (at(nth), (nth + 1).to_string())).collect(),
-        },
+        x: one_by_one(attempts),
         y: Scale::log(lines.iter().flat_map(|line| &line.values).flatten().copied()),
         unit,
         lines,
@@ -210,6 +249,24 @@ fn path(search: &Search, attempts: &[&Attempt], unit: &'static str, of: impl Fn(
         marks: Vec::new(),
         joined: true,
     }
+}
+
+/// The axis of attempts in their order.
+fn one_by_one(attempts: &[&Attempt]) -> Across {
+    let count = attempts.len().max(2) - 1;
+    let at = |nth: usize| nth as f64 / count as f64;
+    Across {
+        heading: "Attempt",
+        points: attempts.iter().enumerate().map(|(nth, attempt)| format!("{}, {}", nth + 1, what(attempt))).collect(),
+        positions: (0..attempts.len()).map(at).collect(),
+        ticks: (0..attempts.len()).step_by(5).map(|nth| (at(nth), (nth + 1).to_string())).collect(),
+    }
+}
+
+/// What an attempt is for, and the settings that it tries.
+fn what(attempt: &Attempt) -> String {
+    let settings: String = attempt.settings.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+    format!("{}{settings}", attempt.aim)
 }
 
 /// One value for each attempt, in the order of [`totals`].
