@@ -29,7 +29,7 @@ const P99: f64 = 250.0;
 const USUAL: [usize; 2] = [9, 18];
 
 /// Attempts at full length, as a rule.
-const USUAL_WHOLE: [usize; 2] = [5, 12];
+const USUAL_WHOLE: [usize; 2] = [4, 14];
 
 /// Short attempts that find the memory, as a rule.
 const USUAL_MEMORY: usize = 7;
@@ -184,13 +184,21 @@ impl Floor<'_> {
         let wrong = tested.wrong.iter().map(|cpus| {
             format!("{} did not stand the test of {} passes in a row at full length", shown(cpus), split::PASSES)
         });
-        let too_high =
-            tested.too_high.iter().map(|cpus| format!("{} was no floor: a tenth less passed too", shown(cpus)));
+        let too_high = tested
+            .too_high
+            .iter()
+            .map(|cpus| format!("{} was no floor: a tenth less stood the same test", shown(cpus)));
         let verdict = match tested.is_confirmed {
             true => format!(
-                "{} passed {} times in a row at full length, each on a stack that was started with so much, and a tenth less failed",
+                "{} passed {} times in a row at full length, each on a stack that was started with so much, and a tenth less \
+                 failed{}",
                 shown(&tested.cpus),
-                split::PASSES
+                split::PASSES,
+                match tested.passes_below {
+                    0 => String::new(),
+                    1 => " after it had passed once".to_owned(),
+                    passes => format!(" after it had passed {passes} times"),
+                }
             ),
             false => format!(
                 "none of {} tests confirmed a floor: near {} what passes once fails another time, and this machine, or the stack, is \

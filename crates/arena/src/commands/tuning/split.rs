@@ -8,6 +8,9 @@ use crate::record::search::Aim;
 /// Least CPUs that a container can be held to: the kernel knows no quota below 1 ms in each period of 100 ms.
 pub const LEAST: f64 = 0.01;
 
+/// CPUs are given in thousandths, which is finer than anybody can tell.
+const STEPS: f64 = 1000.0;
+
 /// A total is narrow enough when what passed is no more than this times what failed.
 const NARROW: f64 = 1.06;
 
@@ -31,14 +34,15 @@ const STILL: f64 = 0.03;
 /// Passes in a row that confirm a floor.
 pub const PASSES: usize = 3;
 
-/// How much lower a floor must fail.
+/// How much of a floor must fail.
 const BELOW: f64 = 0.9;
 
 /// How much more a floor gets that was none.
 const MORE: f64 = 1.07;
 
-/// Floors that are put to the test before the machine is called too noisy.
-pub const ROUNDS: usize = 8;
+/// Floors that are put to the test on the way up before the machine is called too noisy, and on the way down from one that stood
+/// it.
+pub const ROUNDS: i32 = 8;
 
 /// What an attempt showed, by group of services.
 #[derive(Clone, Debug)]
@@ -80,7 +84,14 @@ impl Pool {
                 *cpus = (*cpus * factor).max(LEAST);
             }
         }
-        scaled.into_iter().map(round).collect()
+        let mut rounded: Vec<f64> = scaled.into_iter().map(round).collect();
+        // What is rounded up must not be more than there is.
+        while self.total(&rounded) > total + 1e-9 {
+            let most = rounded.iter_mut().filter(|cpus| **cpus > LEAST).max_by(|a, b| a.total_cmp(b));
+            let Some(most) = most else { break };
+            *most = round(*most - 1.0 / STEPS);
+        }
+        rounded
     }
 
     /// The same total, of which those get more who were throttled more than the others.
@@ -177,18 +188,20 @@ pub fn divide(
 /// What came of putting a floor to the test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tested {
-    /// The floor; where none is confirmed, the lowest that passed as often in a row as it must, else one that nobody tested.
+    /// The floor; where none is confirmed, the lowest that stood its test, else one that nobody tested.
     pub cpus: Vec<f64>,
-    /// Whether it passed as often in a row as it must, and failed with a tenth less.
+    /// Whether it passed as often in a row as it must, and a tenth less did not.
     pub is_confirmed: bool,
     /// Floors that were none, because they failed.
     pub wrong: Vec<Vec<f64>>,
-    /// Floors that were none, because a tenth less passed too.
+    /// Floors that were none, because a tenth less passed as often in a row too.
     pub too_high: Vec<Vec<f64>>,
+    /// How often a tenth less than the floor passed before it failed.
+    pub passes_below: usize,
 }
 
-/// Puts a floor to the test, and others where it is none: more where it fails, less where a tenth less passes too. It never
-/// asks for more than `all`.
+/// Puts a floor to the test, and others where it is none: more where it fails, a tenth less where that stands the same test. It
+/// never asks for more than `all`.
 ///
 /// # Errors
 ///
@@ -199,81 +212,68 @@ pub fn confirm(
     all: &[f64],
     mut attempt: impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
 ) -> anyhow::Result<Tested> {
-    let mut tested = Tested { cpus: floor, is_confirmed: false, wrong: Vec::new(), too_high: Vec::new() };
-    let mut steps = Steps { streak: 0, failed: 0.0, passed: pool.total(all) };
+    let mut tested =
+        Tested { cpus: floor, is_confirmed: false, wrong: Vec::new(), too_high: Vec::new(), passes_below: 0 };
+    let most = pool.total(all);
+    for step in 1..=ROUNDS {
+        let total = pool.total(&tested.cpus);
+        let (_, failed) = passes(&tested.cpus, Aim::Confirm, &mut attempt)?;
+        let Some(failed) = failed else { return lower(pool, tested, attempt) };
+        tested.wrong.push(tested.cpus.clone());
+        if total >= most {
+            break;
+        }
+        // It failed by little: its shape has passed before.
+        let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
+        // In longer and longer steps, but no further than half the way to all that there is.
+        tested.cpus = pool.scaled(&moved, (total * MORE.powi(step)).min((total * most).sqrt()));
+    }
+    Ok(tested)
+}
+
+/// Goes down from a floor that stood its test, as long as a tenth less stands it too.
+fn lower(
+    pool: &Pool,
+    mut tested: Tested,
+    mut attempt: impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
+) -> anyhow::Result<Tested> {
     for _ in 0..ROUNDS {
         let total = pool.total(&tested.cpus);
-        if let Some(failed) = first_failure(&tested.cpus, &mut attempt)? {
-            tested.wrong.push(tested.cpus.clone());
-            if total >= pool.total(all) {
-                break;
-            }
-            // It failed by little: its shape has passed before.
-            let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
-            tested.cpus = pool.scaled(&moved, steps.up(total).min(pool.total(all)));
-            continue;
-        }
         let below = pool.scaled(&tested.cpus, total * BELOW);
         // At the bottom nobody can be given less.
-        let is_bottom = pool.total(&below) > total - 1e-9;
-        if is_bottom || !attempt(&below, Aim::Below)?.passed {
+        if pool.total(&below) > total - 1e-9 {
             return Ok(Tested { is_confirmed: true, ..tested });
         }
-        let lower = pool.scaled(&tested.cpus, steps.down(total));
-        tested.too_high.push(std::mem::replace(&mut tested.cpus, lower));
+        let (passes_below, failed) = passes(&below, Aim::Below, &mut attempt)?;
+        if failed.is_some() {
+            return Ok(Tested { is_confirmed: true, passes_below, ..tested });
+        }
+        tested.too_high.push(std::mem::replace(&mut tested.cpus, below));
     }
-    // One that passed as often as it must is more than one that nobody tested.
-    let passed = tested.too_high.last().cloned();
-    Ok(Tested { cpus: passed.unwrap_or(tested.cpus), ..tested })
+    Ok(tested)
 }
 
-/// From one tested total to the next: in longer and longer steps in one direction, but no further than half the way to what is
-/// known of the other.
-struct Steps {
-    /// Steps up in a row, or down where it is below 0.
-    streak: i32,
-    /// The highest total that failed.
-    failed: f64,
-    /// The lowest that passed.
-    passed: f64,
-}
-
-impl Steps {
-    fn up(&mut self, total: f64) -> f64 {
-        self.streak = self.streak.max(0) + 1;
-        self.failed = self.failed.max(total);
-        let half = (total * self.passed.max(total * MORE * MORE)).sqrt();
-        (total * MORE.powi(self.streak)).min(half)
-    }
-
-    fn down(&mut self, total: f64) -> f64 {
-        self.streak = self.streak.min(0) - 1;
-        self.passed = self.passed.min(total);
-        let half = (total * self.failed.min(total * BELOW * BELOW)).sqrt();
-        (total * BELOW.powi(-self.streak)).max(half)
-    }
-}
-
-fn first_failure(
+/// How often in a row something passes, at most [`PASSES`] times, and what was seen when it failed.
+fn passes(
     cpus: &[f64],
+    aim: Aim,
     attempt: &mut impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
-) -> anyhow::Result<Option<Seen>> {
-    for _ in 0..PASSES {
-        let seen = attempt(cpus, Aim::Confirm)?;
+) -> anyhow::Result<(usize, Option<Seen>)> {
+    for passes in 0..PASSES {
+        let seen = attempt(cpus, aim)?;
         if !seen.passed {
-            return Ok(Some(seen));
+            return Ok((passes, Some(seen)));
         }
     }
-    Ok(None)
+    Ok((PASSES, None))
 }
 
 fn is_still(before: &[f64], after: &[f64]) -> bool {
     before.iter().zip(after).all(|(before, after)| (after / before - 1.0).abs() < STILL)
 }
 
-/// To a thousandth of a CPU, which is finer than anybody can tell.
 fn round(cpus: f64) -> f64 {
-    (cpus * 1000.0).round() / 1000.0
+    (cpus * STEPS).round() / STEPS
 }
 
 #[cfg(test)]
@@ -363,6 +363,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tenth_less_that_passes_once_and_not_again_is_below_the_floor() {
+        let pool = pool();
+        let mut lower = 0;
+        let tested = confirm(&pool, vec![0.1, 0.1, 0.1], &[0.5, 0.25, 0.5], |cpus, aim| {
+            let is_floor = pool.total(cpus) >= 0.4 - 1e-9;
+            assert_eq!(aim == Aim::Confirm, is_floor);
+            lower += usize::from(!is_floor);
+            Ok(Seen { passed: is_floor || lower < 3, throttled: vec![0.5; cpus.len()], used: cpus.to_vec() })
+        });
+        let tested = tested.unwrap();
+        assert!(tested.is_confirmed && tested.cpus == [0.1, 0.1, 0.1], "{tested:?}");
+        assert_eq!((tested.passes_below, tested.too_high.len()), (2, 0));
+    }
+
+    #[test]
     fn what_passes_now_and_then_is_not_called_a_floor() {
         let mut coin = 0;
         let tested = confirm(&pool(), vec![0.1, 0.1, 0.1], &[0.5, 0.25, 0.5], |cpus, _| {
@@ -396,10 +411,11 @@ mod tests {
         assert!(pool.moved(&[0.1, 0.05, 0.1], &seen(true))[0] < moved[0]);
         assert!(moved[0] > 0.1 && moved[1] < 0.05, "{moved:?}");
         assert!((pool.total(&moved) - 0.3).abs() < 0.003, "{moved:?}");
-        for total in [0.04, 0.05, 0.1, 1.0] {
+        for total in [0.04, 0.05, 0.1, 0.7, 1.0, 1.499, 1.5] {
             let scaled = pool.scaled(&[0.5, 0.002, 0.1], total);
             assert!(scaled.iter().all(|cpus| *cpus >= LEAST), "{scaled:?}");
             assert!((pool.total(&scaled) - total).abs() < 0.003, "{scaled:?}");
+            assert!(pool.total(&scaled) <= total + 1e-9, "{scaled:?}");
         }
     }
 }
