@@ -75,8 +75,7 @@ impl Again {
         let text = reader.join().map_err(|_| anyhow::anyhow!("reading what it printed"))??;
         if text.is_empty() {
             let said = fs::read_to_string(log).unwrap_or_default();
-            let last = said.lines().rfind(|line| line.starts_with("arena: ")).unwrap_or("it said nothing");
-            bail!("{}", last.trim_start_matches("arena: "));
+            bail!("{}", last_words(&said).unwrap_or("it said nothing"));
         }
         serde_json::from_str(&text).context("what it printed is no run")
     }
@@ -101,8 +100,28 @@ impl Again {
     }
 }
 
+/// What this program said last, which may be several lines.
+fn last_words(said: &str) -> Option<&str> {
+    const NAME: &str = "arena: ";
+    let at = said.rfind(&format!("\n{NAME}")).map(|at| at + 1).or_else(|| said.starts_with(NAME).then_some(0))?;
+    Some(said[at + NAME.len()..].trim_end())
+}
+
 fn command(arguments: &[OsString]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("this program's own path")?);
     command.args(arguments);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn what_was_said_last_is_told_whole() {
+        let said = "arena: building\narena: it does not start:\n  db | killed\n";
+        assert_eq!(last_words(said), Some("it does not start:\n  db | killed"));
+        assert_eq!(last_words("arena: gone"), Some("gone"));
+        assert_eq!(last_words("warning: 3 arena: x\n"), None);
+    }
 }

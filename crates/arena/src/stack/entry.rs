@@ -152,7 +152,8 @@ impl Entry {
         let output = self.compose().args(["config", "--format", "json"]).output();
         let output = output.context("starting docker; is it installed?")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}: {}", self.folder.display(), said.trim());
+        let faults: Vec<&str> = said.lines().filter(|line| !line.contains("level=warning")).collect();
+        ensure!(output.status.success(), "{}: {}", self.folder.display(), faults.join("; "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

@@ -217,55 +217,59 @@ pub fn confirm(
     let most = pool.total(all);
     for step in 1..=ROUNDS {
         let total = pool.total(&tested.cpus);
-        let (_, failed) = passes(&tested.cpus, Aim::Confirm, &mut attempt)?;
-        let Some(failed) = failed else { return lower(pool, tested, attempt) };
+        let (_, last) = passes(&tested.cpus, Aim::Confirm, &mut attempt)?;
+        if last.passed {
+            return lower(pool, tested, last, attempt);
+        }
         tested.wrong.push(tested.cpus.clone());
         if total >= most {
             break;
         }
-        // It failed by little: its shape has passed before.
-        let moved = pool.moved(&tested.cpus, &Seen { passed: true, ..failed });
         // In longer and longer steps, but no further than half the way to all that there is.
-        tested.cpus = pool.scaled(&moved, (total * MORE.powi(step)).min((total * most).sqrt()));
+        tested.cpus =
+            pool.scaled(&pool.moved(&tested.cpus, &last), (total * MORE.powi(step)).min((total * most).sqrt()));
     }
     Ok(tested)
 }
 
-/// Goes down from a floor that stood its test, as long as a tenth less stands it too.
+/// Goes down from a floor that stood its test, as long as a tenth less stands it too, in shares that follow what was seen.
 fn lower(
     pool: &Pool,
     mut tested: Tested,
+    mut last: Seen,
     mut attempt: impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
 ) -> anyhow::Result<Tested> {
     for _ in 0..ROUNDS {
         let total = pool.total(&tested.cpus);
-        let below = pool.scaled(&tested.cpus, total * BELOW);
+        let below = pool.scaled(&pool.moved(&tested.cpus, &last), total * BELOW);
         // At the bottom nobody can be given less.
         if pool.total(&below) > total - 1e-9 {
             return Ok(Tested { is_confirmed: true, ..tested });
         }
-        let (passes_below, failed) = passes(&below, Aim::Below, &mut attempt)?;
-        if failed.is_some() {
+        let (passes_below, seen) = passes(&below, Aim::Below, &mut attempt)?;
+        if !seen.passed {
             return Ok(Tested { is_confirmed: true, passes_below, ..tested });
         }
+        last = seen;
         tested.too_high.push(std::mem::replace(&mut tested.cpus, below));
     }
     Ok(tested)
 }
 
-/// How often in a row something passes, at most [`PASSES`] times, and what was seen when it failed.
+/// How often in a row something passes, at most [`PASSES`] times, and what was seen the last time.
 fn passes(
     cpus: &[f64],
     aim: Aim,
     attempt: &mut impl FnMut(&[f64], Aim) -> anyhow::Result<Seen>,
-) -> anyhow::Result<(usize, Option<Seen>)> {
-    for passes in 0..PASSES {
+) -> anyhow::Result<(usize, Seen)> {
+    let mut passes = 0;
+    loop {
         let seen = attempt(cpus, aim)?;
-        if !seen.passed {
-            return Ok((passes, Some(seen)));
+        passes += usize::from(seen.passed);
+        if !seen.passed || passes == PASSES {
+            return Ok((passes, seen));
         }
     }
-    Ok((PASSES, None))
 }
 
 fn is_still(before: &[f64], after: &[f64]) -> bool {

@@ -423,9 +423,9 @@ fn limit_lines(limit: &Limit, short: bool) -> Vec<String> {
     vec![format!("deploy: {{ resources: {{ limits: {{ {} }} }} }}", both.join(", "))]
 }
 
-/// A size in the words of a Compose file.
+/// A size in the words of a Compose file: with a unit, for Compose wants no number there.
 pub fn size(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
+    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { format!("{bytes}b") }
 }
 
 /// A text in which Compose is to see no variable.
@@ -491,4 +491,17 @@ fn need(compose: &Compose, service: &str) -> anyhow::Result<u64> {
     };
     // Beside the pages stands what tells which page is where.
     Ok(buffers + buffers / 50 + BESIDE_BUFFERS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_text_to_compose_and_stays_what_it_is() {
+        for (size_in_bytes, written) in [(64 << 20, "64M"), (429_496_729, "429496729b")] {
+            assert_eq!(size(size_in_bytes), written);
+            assert_eq!(bytes(&written.into()), Some(size_in_bytes));
+        }
+    }
 }
