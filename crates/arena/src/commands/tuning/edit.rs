@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use similar::TextDiff;
 
-use super::subject::size;
+use super::subject::written;
 use crate::record::run::Limit;
 use crate::stack::compose::{Compose, bytes};
 
@@ -55,7 +55,7 @@ impl Edit {
     /// If the file says it in a way that cannot be changed by itself.
     pub fn limit(&mut self, services: &[String], cpus: f64, memory_bytes: u64) -> anyhow::Result<()> {
         self.limit_one(services, Key::Cpus, |limit| limit.cpus = Some(cpus), &cpus.to_string())?;
-        self.limit_one(services, Key::Memory, |limit| limit.memory_bytes = Some(memory_bytes), &size(memory_bytes))
+        self.limit_one(services, Key::Memory, |limit| limit.memory_bytes = Some(memory_bytes), &written(memory_bytes))
     }
 
     fn limit_one(

@@ -413,7 +413,7 @@ fn with_setting(words: &[String], name: &str, value: &str) -> Vec<String> {
 /// How a service's limits are written.
 fn limit_lines(limit: &Limit, short: bool) -> Vec<String> {
     let cpus = limit.cpus.map(|cpus| format!("\"{cpus}\""));
-    let memory = limit.memory_bytes.map(size);
+    let memory = limit.memory_bytes.map(written);
     if short {
         let cpus = cpus.map(|cpus| format!("cpus: {cpus}"));
         return cpus.into_iter().chain(memory.map(|memory| format!("mem_limit: {memory}"))).collect();
@@ -423,9 +423,14 @@ fn limit_lines(limit: &Limit, short: bool) -> Vec<String> {
     vec![format!("deploy: {{ resources: {{ limits: {{ {} }} }} }}", both.join(", "))]
 }
 
-/// A size in the words of a Compose file: with a unit, for Compose wants no number there.
+/// A size as people read it, to a mebibyte.
 pub fn size(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { format!("{bytes}b") }
+    format!("{}M", (bytes + (1 << 19)) >> 20)
+}
+
+/// A size in the words of a Compose file: with a unit, for Compose wants no number there.
+pub fn written(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) { size(bytes) } else { format!("{bytes}b") }
 }
 
 /// A text in which Compose is to see no variable.
@@ -499,9 +504,10 @@ mod tests {
 
     #[test]
     fn a_size_is_a_text_to_compose_and_stays_what_it_is() {
-        for (size_in_bytes, written) in [(64 << 20, "64M"), (429_496_729, "429496729b")] {
-            assert_eq!(size(size_in_bytes), written);
-            assert_eq!(bytes(&written.into()), Some(size_in_bytes));
+        for (size, text) in [(64 << 20, "64M"), (429_496_729, "429496729b")] {
+            assert_eq!(written(size), text);
+            assert_eq!(bytes(&text.into()), Some(size));
         }
+        assert_eq!(size(429_496_729), "410M");
     }
 }

@@ -94,7 +94,7 @@ const TAKEN: [&str; 38] = [
     "services: {db: {deploy: {}}}",
     "services: {db: {deploy: null}}",
     "services: {db: {deploy: {mode: replicated}}}",
-    "services: {db: {cpus: 0.55, mem_limit: 1152m}}",
+    "services: {db: {cpus: 0.44, mem_limit: 1152m}}",
     "services: {db: {cpus: 0.4, mem_limit: 1g, deploy: !reset null}}",
     "services: {db: {cpus: '0.4', mem_limit: 1073741824, deploy: !override {replicas: 1}}}",
     "services: {db: {deploy: {resources: {limits: !reset {}}}}}",
