@@ -197,7 +197,10 @@ fn supervisor_of(data: &Path) -> Option<String> {
 fn the_budget_is_told_of_at_the_start_and_judged_in_the_end() {
     let which = Which::new();
     let overlay = which.folder.path().join("over.yml");
-    std::fs::write(&overlay, "services: {db: {deploy: {resources: {limits: {cpus: '1.5'}}}}}").unwrap();
+    let cpus = |service, cpus| format!("  {service}: {{deploy: {{resources: {{limits: {{cpus: {cpus}}}}}}}}}\n");
+    let all =
+        [("nginx", 0.45), ("api1", 0.25), ("api2", 0.25), ("db", 1.5)].map(|(service, share)| cpus(service, share));
+    std::fs::write(&overlay, format!("services:\n{}", all.concat())).unwrap();
     let bench = || {
         let output = which.arena(&["bench", "--empty", "--rate", "20", "--seconds", "2", "--json", "--volatile"]);
         let run: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
