@@ -225,9 +225,9 @@ pub fn confirm(
         if total >= most {
             break;
         }
-        // In longer and longer steps, but no further than half the way to all that there is.
-        tested.cpus =
-            pool.scaled(&pool.moved(&tested.cpus, &last), (total * MORE.powi(step)).min((total * most).sqrt()));
+        // In longer and longer steps, but by no more than half the way to all that there is, unless that is one step away.
+        let half = (total * most).sqrt().max(total * MORE).min(most);
+        tested.cpus = pool.scaled(&pool.moved(&tested.cpus, &last), (total * MORE.powi(step)).min(half));
     }
     Ok(tested)
 }
@@ -364,6 +364,17 @@ mod tests {
         let tested = confirm(&pool, high.clone(), &[0.5, 0.25, 0.5], |cpus, aim| stack.attempt(cpus, aim)).unwrap();
         assert!(tested.is_confirmed && tested.too_high[0] == high, "{tested:?}");
         assert!(pool.total(&tested.cpus) < 0.26, "{tested:?}");
+    }
+
+    #[test]
+    fn a_floor_that_takes_all_that_there_is_is_found_in_a_few_steps() {
+        let (pool, all) = (pool(), [0.5, 0.25, 0.5]);
+        let mut totals = Vec::new();
+        let tested = confirm(&pool, pool.scaled(&all, 1.41), &all, |cpus, _| {
+            totals.push(pool.total(cpus));
+            Ok(Seen { passed: pool.total(cpus) >= 1.499 - 1e-9, throttled: vec![0.5; 3], used: cpus.to_vec() })
+        });
+        assert!(tested.unwrap().is_confirmed && totals.len() <= 6, "{totals:?}");
     }
 
     #[test]
