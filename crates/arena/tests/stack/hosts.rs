@@ -15,7 +15,9 @@ use arena::stack::prerequisites::Tool;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Ends the cluster also where an assertion fails.
-struct Turn(MutexGuard<'static, ()>);
+struct Turn {
+    _turn: MutexGuard<'static, ()>,
+}
 
 impl Turn {
     fn take() -> Option<Self> {
@@ -24,7 +26,7 @@ impl Turn {
             eprintln!("not tried: it takes root, and {}", tools.map(Tool::name).join(", "));
             return None;
         }
-        let turn = Self(TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        let turn = Self { _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) };
         assert!(!is_anything_left(), "a cluster is there already");
         Some(turn)
     }

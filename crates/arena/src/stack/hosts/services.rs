@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde_json::{Map, Value, json};
 use ureq::Agent;
 
@@ -32,6 +32,10 @@ const REPLICATION: &str = "replication";
 /// Settings of the database in `docker-compose.yml` that mean something only where nobody follows it, or are Patroni's own
 /// business.
 const OWN_SETTINGS: [&str; 3] = ["hba_file", "wal_level", "max_wal_senders"];
+
+/// Who follows, or is followed, and says nothing for longer than this is gone; by PostgreSQL's defaults that takes a minute.
+const SETTINGS: [(&str, &str); 3] =
+    [("wal_sender_timeout", "5s"), ("wal_receiver_timeout", "5s"), ("wal_retrieve_retry_interval", "1s")];
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -78,7 +82,7 @@ fn etcd(host: Host, folder: &Path) -> anyhow::Result<Command> {
     for flag in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
         command.args([flag, &url(host, peers)]);
     }
-    command.args(["--initial-cluster", &all.join(","), "--logger", "zap", "--log-level", "warn"]);
+    command.args(["--initial-cluster", &all.join(","), "--enable-v2", "--logger", "zap", "--log-level", "warn"]);
     Ok(command)
 }
 
@@ -113,7 +117,9 @@ fn configuration(host: Host, folder: &Path, workspace: &Workspace, compose: &Com
         "scope": "peleja",
         "name": host.name,
         "restapi": {"listen": at(patroni::PORT), "connect_address": at(patroni::PORT)},
-        "etcd3": {"hosts": ETCD.map(|etcd| format!("{}:{}", etcd.address(), ETCD_PORTS.0))},
+        // By etcd's second API: Patroni 3.0.2 renews its key there only if it still has it. By the third it takes back what
+        // another node has had since it stood still, and that one's commits are lost.
+        "etcd": {"hosts": ETCD.map(|etcd| format!("{}:{}", etcd.address(), ETCD_PORTS.0))},
         "bootstrap": {
             "dcs": {
                 "ttl": 20,
@@ -142,9 +148,10 @@ fn configuration(host: Host, folder: &Path, workspace: &Workspace, compose: &Com
     }))
 }
 
-/// The database's settings as `docker-compose.yml` has them.
+/// The database's settings as `docker-compose.yml` has them, and what several machines want besides.
 fn parameters(compose: &Compose) -> anyhow::Result<Map<String, Value>> {
-    let mut parameters = Map::new();
+    let mut parameters: Map<String, Value> =
+        SETTINGS.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     for word in compose.command("db")?.into_iter().filter(|word| *word != "postgres") {
         let setting = word.strip_prefix("-c").and_then(|setting| setting.split_once('='));
         let (name, value) = setting.with_context(|| format!("services.db.command: {word} is no setting"))?;
@@ -152,7 +159,6 @@ fn parameters(compose: &Compose) -> anyhow::Result<Map<String, Value>> {
             parameters.insert(name.to_owned(), value.into());
         }
     }
-    ensure!(!parameters.is_empty(), "services.db.command has no settings");
     Ok(parameters)
 }
 
