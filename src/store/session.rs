@@ -57,11 +57,12 @@ impl Database {
         self.hosts.len() > 1
     }
 
-    /// A session with the first host that gives one, and what moves its bytes until its client is gone.
+    /// A session with the first host that gives one, and what moves its bytes until its client is gone. Where no host says
+    /// anything they are asked again.
     ///
     /// # Errors
     ///
-    /// What the last host or the way to it says.
+    /// What the last host that answered, or the way to it, says.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Error> {
         if let [host] = &self.hosts[..] {
             return connect(host).await;

@@ -69,7 +69,7 @@ pub struct TormentArgs {
     #[arg(long, conflicts_with_all = ["engine", "data", "port", "database_port", "overlays", "no_limits"])]
     cluster: bool,
     /// Start nothing: check the history of an earlier torment again
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults", "cluster"])]
     check: Option<PathBuf>,
     /// Do not hold the services to their limits
     #[arg(long)]
@@ -198,7 +198,11 @@ impl Torment<'_> {
         // Declared behind what it stands on, and so ended before it.
         let stack = Guard { torment: self, erase: self.is_new()?.into() };
         let running = stack.up(native.as_ref().and_then(Native::detours))?;
-        ensure_empty(&running)?;
+        let people = Database::connect(&running.database)?.people()?;
+        ensure!(
+            people == 0,
+            "people are kept there ({people}), and a torment wants to be alone; `cargo arena down` removes them"
+        );
         stack.erase.set(true);
         let _ports = (self.which.engine == Engine::Docker).then(SoonFree::until_dropped);
         let docker = || Docker::new(self.which.docker(&self.workspace), running.clone());
@@ -212,7 +216,6 @@ impl Torment<'_> {
         let hosts = Hosts::at(&Hosts::default_data());
         let running = hosts.up(&self.workspace, Install::unless(self.arguments.no_install))?;
         let _end = EndOfHosts(&hosts);
-        ensure_empty(&running)?;
         self.record(&Cluster::new(hosts.clone(), &self.workspace), &running, CLUSTER)
     }
 
@@ -350,15 +353,6 @@ fn database_port(which: &Which) -> anyhow::Result<u16> {
         Some(port) => Ok(port),
         None => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
     }
-}
-
-fn ensure_empty(running: &Running) -> anyhow::Result<()> {
-    let people = Database::connect(&running.database)?.people()?;
-    ensure!(
-        people == 0,
-        "people are kept there ({people}), and a torment wants to be alone; `cargo arena down` removes them"
-    );
-    Ok(())
 }
 
 fn address(running: &Running) -> anyhow::Result<SocketAddr> {

@@ -85,11 +85,12 @@ impl Hosts {
         Self { data: data.to_owned() }
     }
 
-    /// The one that was started last, if it was not ended.
+    /// The one that was started last, if it was not ended. The machine's own end leaves nothing but its files.
     pub fn found() -> Option<Self> {
-        let record = fs::read_to_string(RECORD).ok();
-        let data = record.map(PathBuf::from).or_else(|| network::is_there().then(Self::default_data))?;
-        Some(Self { data })
+        let record = fs::read_to_string(RECORD).ok().map(PathBuf::from);
+        let usual = Self::default_data();
+        let is_left = network::is_there() || usual.join(MARK).exists();
+        record.or_else(|| is_left.then_some(usual)).map(|data| Self { data })
     }
 
     /// Where the files are unless told otherwise.
