@@ -158,3 +158,33 @@ fn unix_socket(database: &Config) -> Option<PathBuf> {
     let port = database.get_ports().first().copied().unwrap_or(5432);
     Some(folder.join(format!(".s.PGSQL.{port}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_has_its_own_port_and_all_that_is_given_once() {
+        let given = "host=a,/b port=1,2 user=u password=p dbname=d options=-cx=y target_session_attrs=read-write";
+        let database = Database::new(&given.parse().unwrap(), Duration::from_secs(3), "-c z=1");
+        assert!(database.has_others());
+        let [first, second] = &database.hosts[..] else { panic!("two hosts") };
+        assert_eq!((first.get_hosts(), first.get_ports()), (&[Host::Tcp("a".into())][..], &[1][..]));
+        assert_eq!((second.get_hosts(), second.get_ports()), (&[Host::Unix("/b".into())][..], &[2][..]));
+        for host in [first, second] {
+            assert_eq!((host.get_user(), host.get_password()), (Some("u"), Some(&b"p"[..])));
+            assert_eq!(host.get_dbname(), Some("d"));
+            assert_eq!(host.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            let options = host.get_options().unwrap();
+            assert!(options.starts_with("-cx=y ") && options.ends_with(" -c z=1"), "{options}");
+            assert_eq!(unix_socket(host), None, "the library alone looks whether it takes writes");
+        }
+    }
+
+    #[test]
+    fn one_folder_is_reached_by_its_socket() {
+        let database = Database::new(&"host=/b port=2 user=u".parse().unwrap(), Duration::from_secs(3), "");
+        assert!(!database.has_others());
+        assert_eq!(unix_socket(&database.hosts[0]), Some("/b/.s.PGSQL.2".into()));
+    }
+}
