@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use tokio_postgres::config::TargetSessionAttrs;
 
 /// Everything that can be set; a wrong value ends the program with status 2 before anything starts.
 #[derive(Clone, Debug, Parser)]
@@ -17,7 +18,8 @@ pub struct Config {
     #[arg(long, env = "PELEJA_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: Address,
 
-    /// The database: a URL or `key=value` pairs; a host that begins with `/` is the folder of a Unix socket.
+    /// The database: a URL or `key=value` pairs; a host that begins with `/` is the folder of a Unix socket. Of several hosts,
+    /// separated by commas, the first is used that takes writes, which `target_session_attrs=read-write` must say.
     #[arg(
         long,
         env = "PELEJA_DATABASE",
@@ -91,6 +93,7 @@ impl Config {
     }
 
     fn complete(mut self) -> Result<Self, String> {
+        [Some(&self.database), self.migration.as_ref()].into_iter().flatten().try_for_each(check_hosts)?;
         if let Some(file) = &self.database_password_file {
             self.database.password(password(file)?);
         }
@@ -104,6 +107,19 @@ impl Config {
             _ => Err("--database and --migration must each name a user, and not the same".into()),
         }
     }
+}
+
+/// A standby would show people as they were, and each host its own.
+fn check_hosts(database: &tokio_postgres::Config) -> Result<(), String> {
+    let (hosts, ports, addresses) =
+        (database.get_hosts().len(), database.get_ports().len(), database.get_hostaddrs().len());
+    if hosts > 1 && database.get_target_session_attrs() != TargetSessionAttrs::ReadWrite {
+        return Err("several hosts want target_session_attrs=read-write".into());
+    }
+    if ports > 1 && ports != hosts || addresses > 0 && addresses != hosts {
+        return Err("want one port for all hosts, or a port, and an address or none, for each".into());
+    }
+    Ok(())
 }
 
 fn password(file: &Path) -> Result<String, String> {
@@ -193,6 +209,19 @@ mod tests {
         for same in ["user=own", "host=/nowhere"] {
             assert!(complete(&["--migration", same]).unwrap_err().contains("not the same"), "{same}");
         }
+    }
+
+    #[test]
+    fn several_hosts_must_say_that_one_takes_writes() {
+        let complete = |database: &str| {
+            let words = ["peleja", "--database", database];
+            Config::try_parse_from(words).unwrap().complete().err().unwrap_or_default()
+        };
+        assert!(complete("host=a,b user=u").contains("read-write"));
+        assert_eq!(complete("host=a,b user=u target_session_attrs=read-write"), "");
+        assert_eq!(complete("host=a,b port=1,2 user=u target_session_attrs=read-write"), "");
+        assert!(complete("host=a,b,c port=1,2 user=u target_session_attrs=read-write").contains("one port"));
+        assert_eq!(complete("host=a user=u"), "");
     }
 
     #[test]

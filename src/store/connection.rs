@@ -1,9 +1,6 @@
-//! Long-lived connections: how they are set up, when a statement is tried again on a new one.
+//! Long-lived connections, and when a statement is tried again on a new one.
 
-use std::io;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use deadpool_postgres::{BuildError, Connect, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use futures_util::future::BoxFuture;
@@ -12,16 +9,15 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::config::Host;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, Client, NoTls, Row};
+use tokio_postgres::{Client, Row};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::socket::Stream;
 
 use super::schema::Schema;
+use super::session::Database;
 
 /// Why a pool could not be built.
 pub type PoolError = BuildError;
@@ -39,24 +35,29 @@ const RESTORING: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Connections {
     pool: Pool,
-    database: tokio_postgres::Config,
+    database: Database,
     schema: Schema,
     schema_is_there: watch::Sender<bool>,
+    /// When whoever is connected was last given up, to look for another host.
+    left: watch::Sender<Option<Moment>>,
     patience: Duration,
 }
 
 impl Connections {
     /// Sessions with `settings` besides those of all, in the form of PostgreSQL's `options`.
     pub(super) fn new(config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
-        let database = session(&config.database, config.patience, settings);
+        let database = Database::new(&config.database, config.patience, settings);
         let pool = pool(&database, size)?;
         let schema = Schema::of(config);
-        Ok(Self { pool, database, schema, schema_is_there: watch::Sender::new(false), patience: config.patience })
+        let (schema_is_there, left) = (watch::Sender::new(false), watch::Sender::new(None));
+        Ok(Self { pool, database, schema, schema_is_there, left, patience: config.patience })
     }
 
-    /// Other connections to the same database, with settings of their own, that know of the same schema.
+    /// Other connections to the same database, with settings of their own, that know of the same schema, and
+    /// leave a host together.
     pub(super) fn sibling(&self, config: &Config, size: u16, settings: &str) -> Result<Self, PoolError> {
-        Ok(Self { schema_is_there: self.schema_is_there.clone(), ..Self::new(config, size, settings)? })
+        let (schema_is_there, left) = (self.schema_is_there.clone(), self.left.clone());
+        Ok(Self { schema_is_there, left, ..Self::new(config, size, settings)? })
     }
 
     /// A connection without the pool, as [`connect`].
@@ -65,7 +66,25 @@ impl Connections {
     ///
     /// What the database or the way to it says.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-        connect(&self.database).await
+        self.database.connect().await
+    }
+
+    /// How long a host may say nothing before another one is looked for, where there are others.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.database.has_others().then_some(self.patience)
+    }
+
+    /// Gives up all connections there are, these and those of siblings, for others to a host that may be another one.
+    /// Without other hosts they are as good as any.
+    pub(super) fn leave(&self) {
+        if self.database.has_others() {
+            self.left.send_replace(Some(Moment::now()));
+        }
+    }
+
+    /// Whether a connection from then is to be given up.
+    pub(super) fn is_left(&self, since: Moment) -> bool {
+        self.left.borrow().is_some_and(|left| since <= left)
     }
 
     /// Applies the schema as soon as the database lets it, for as long as that takes.
@@ -141,27 +160,60 @@ impl Connections {
     }
 
     async fn try_query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
-        let client = self.pool.get().await.map_err(|error| Failure::Away(describe(&error)))?;
+        if !self.database.has_others() {
+            return self.query_once(sql, parameters).await;
+        }
+        let mut left = self.left.subscribe();
+        tokio::select! {
+            outcome = self.query_once(sql, parameters) => outcome,
+            _ = left.changed() => Err(Failure::Away("its host was left for another one".into())),
+        }
+    }
+
+    async fn query_once(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        let client = self.client().await?;
         let statement = client.prepare_cached(sql).await?;
-        let client = guard(client, |client| cancel_in_time(client, self.database.clone()));
+        let client = guard(client, |client| self.give_up(client));
         let outcome = client.query(&statement, parameters).await;
         let client = ScopeGuard::into_inner(client);
-        if let Err(error) = &outcome
-            && error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
-        {
+        match outcome.as_ref().err().and_then(|error| error.code()) {
             // A statement that was prepared for a table with other columns stays unusable.
-            drop(Object::take(client));
+            Some(&SqlState::FEATURE_NOT_SUPPORTED) => drop(Object::take(client)),
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+                drop(Object::take(client));
+                self.leave();
+            }
+            _ => {}
         }
         Ok(outcome?)
+    }
+
+    async fn client(&self) -> Result<Object, Failure> {
+        loop {
+            let client = self.pool.get().await.map_err(|error| Failure::Away(describe(&error)))?;
+            if !self.is_left(Object::metrics(&client).created) {
+                return Ok(client);
+            }
+            drop(Object::take(client));
+        }
+    }
+
+    /// Nobody waits any more for what runs there.
+    fn give_up(&self, client: Object) {
+        if self.is_left(Object::metrics(&client).created) {
+            drop(Object::take(client));
+        } else {
+            cancel_in_time(client, self.database.clone());
+        }
     }
 }
 
 /// Cancels a statement whose end nobody waits for. Its connection is free only after that.
-fn cancel_in_time(client: Object, database: tokio_postgres::Config) {
+fn cancel_in_time(client: Object, database: Database) {
     let Ok(runtime) = Handle::try_current() else { return };
     runtime.spawn(async move {
         // Fails where the connection is lost, and the statement with it.
-        let _ = cancel(&database, &client.cancel_token()).await;
+        let _ = database.cancel(&client.cancel_token()).await;
         // A cancellation that comes late must hit this and not what somebody else runs next.
         let _ = client.simple_query("").await;
     });
@@ -213,11 +265,11 @@ impl From<Failure> for Error {
     }
 }
 
-/// Whether a database that answers with this code may answer better soon: connection exceptions (class 08), a
-/// transaction that lost against another (40), too few resources (53), an operator's intervention (57), or a table that
-/// somebody is putting back. See appendix A of PostgreSQL's manual.
+/// Whether a database that answers with this code may answer better soon: connection exceptions (class 08), a primary that
+/// takes no writes any more (25006), a transaction that lost against another (40), too few resources (53), an operator's
+/// intervention (57), or a table that somebody is putting back. See appendix A of PostgreSQL's manual.
 pub(super) fn passes(code: &SqlState) -> bool {
-    is_of_schema(code) || ["08", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
+    is_of_schema(code) || ["08", "25006", "40", "53", "57"].iter().any(|class| code.code().starts_with(class))
 }
 
 /// Whether the table or a column is not there, or is another one than when the statement was prepared.
@@ -245,79 +297,19 @@ pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn pool(database: &tokio_postgres::Config, size: u16) -> Result<Pool, PoolError> {
+fn pool(database: &Database, size: u16) -> Result<Pool, PoolError> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_connect(database.clone(), Connector, recycling);
+    let manager = Manager::from_connect(tokio_postgres::Config::new(), Connector(database.clone()), recycling);
     Pool::builder(manager).max_size(usize::from(size)).build()
 }
 
-struct Connector;
+struct Connector(Database);
 
 impl Connect for Connector {
     fn connect(
         &self,
-        database: &tokio_postgres::Config,
+        _: &tokio_postgres::Config,
     ) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
-        let database = database.clone();
-        Box::pin(async move { connect(&database).await })
+        Box::pin(self.0.connect())
     }
-}
-
-/// A connection, and what moves its bytes until its client is gone.
-///
-/// # Errors
-///
-/// What the database or the way to it says.
-pub(super) async fn connect(
-    database: &tokio_postgres::Config,
-) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
-    // A socket that cannot be reached this way cannot be reached by the library either, which says why.
-    let Some(Ok(stream)) = unix_stream(database) else {
-        let (client, connection) = database.connect(NoTls).await?;
-        return Ok((client, tokio::spawn(drive(connection))));
-    };
-    let (client, connection) = database.connect_raw(stream, NoTls).await?;
-    Ok((client, tokio::spawn(drive(connection))))
-}
-
-/// Until the connection is lost, or its client gone.
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
-    // Whoever has the client hears of the same error.
-    let _ = connection.await;
-}
-
-async fn cancel(database: &tokio_postgres::Config, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
-    match unix_stream(database) {
-        Some(Ok(stream)) => token.cancel_query_raw(stream, NoTls).await,
-        _ => token.cancel_query(NoTls).await,
-    }
-}
-
-fn unix_stream(database: &tokio_postgres::Config) -> Option<io::Result<Stream>> {
-    unix_socket(database).map(|path| UnixStream::connect(path).and_then(Stream::client))
-}
-
-/// The socket of a database that is given by its folder, and by nothing else.
-fn unix_socket(database: &tokio_postgres::Config) -> Option<PathBuf> {
-    let [Host::Unix(folder)] = database.get_hosts() else { return None };
-    let port = database.get_ports().first().copied().unwrap_or(5432);
-    Some(folder.join(format!(".s.PGSQL.{port}")))
-}
-
-/// One plan for each statement, made once, never compiled to machine code (which takes longer than any statement here),
-/// and commits that are flushed before they are acknowledged, whatever was set for the role or the database.
-pub(super) fn session(database: &tokio_postgres::Config, patience: Duration, settings: &str) -> tokio_postgres::Config {
-    let options = format!(
-        "{} -c synchronous_commit=on -c plan_cache_mode=force_generic_plan -c jit=off -c statement_timeout={} {settings}",
-        database.get_options().unwrap_or_default(),
-        patience.as_millis()
-    );
-    let mut session = database.clone();
-    session
-        .application_name("peleja")
-        .connect_timeout(patience)
-        .keepalives_idle(Duration::from_secs(30))
-        .tcp_user_timeout(patience)
-        .options(options);
-    session
 }

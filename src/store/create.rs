@@ -26,7 +26,10 @@ const INSERT: &str = "INSERT INTO users (id, nickname, fullname, dob, stack) \
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::text[]) AS new (id, nickname, fullname, dob, stack) \
     ON CONFLICT DO NOTHING RETURNING id";
 
-const WHICH_ARE_THERE: &str = "SELECT id FROM users WHERE id = ANY($1)";
+/// Who can be seen may be on no standby yet, where the wait for that was cut short. So whoever is found leaves a record in the
+/// log behind their own, and the look's commit comes back when the standbys have that one, as any commit does. Who is not
+/// found leaves none, and the commit then has nothing to wait for.
+const WHICH_ARE_THERE: &str = "SELECT id, pg_logical_emit_message(true, 'peleja', '') FROM users WHERE id = ANY($1)";
 
 /// Settings of a session that stores groups. An instance that stores the same nickname has its commit done in less; who
 /// takes longer is somebody else, and all others in the group wait.
@@ -165,7 +168,7 @@ impl Storing {
     ///
     /// Whoever was not inserted either lost the nickname to somebody, or is there already: after a connection that was
     /// lost in mid-commit, or an instance that died and left its request to this one. A second look, which sees all
-    /// that was committed since, tells which. Where it fails, nothing is known of those whom it was for, and of them
+    /// that was committed since and waits until standbys have it, tells which. Where it fails, nothing is known of those whom it was for, and of them
     /// alone.
     ///
     /// # Errors

@@ -5,11 +5,12 @@
 //! PostgreSQL's manual). The next look asks for what those have written that it did not see and that have ended since.
 //! Everything is seen exactly once, in whatever order transactions commit, and one that stays open costs nothing.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use bytes::{Buf, BufMut, BytesMut};
 use futures_util::TryStreamExt;
@@ -142,6 +143,17 @@ enum End {
     Replaced,
     /// Departures may have been taken away that this instance has not seen.
     LongAgo,
+    /// The host has said nothing for too long, and there are others.
+    Silent,
+    /// The host was left for another.
+    Left,
+    Failed(DatabaseError),
+}
+
+impl From<DatabaseError> for End {
+    fn from(error: DatabaseError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Following {
@@ -149,17 +161,16 @@ impl Following {
         let mut said = String::new();
         loop {
             self.connections.schema_applied().await;
-            match self.follow().await {
-                Ok(End::TooMany(people)) => self.wait_for_fewer(people).await,
-                Ok(End::LongAgo) => self.knowledge.forget(),
-                Ok(End::Replaced) => {
-                    self.knowledge.forget();
-                    self.connections.restore_schema().await;
-                }
-                Err(error) => {
-                    self.knowledge.forget();
-                    self.mend(&error, &mut said).await;
-                }
+            let Err(end) = self.follow().await;
+            if !matches!(end, End::TooMany(_)) {
+                self.knowledge.forget();
+            }
+            match end {
+                End::TooMany(people) => self.wait_for_fewer(people).await,
+                End::Replaced => self.connections.restore_schema().await,
+                End::LongAgo | End::Left => {}
+                End::Silent => self.connections.leave(),
+                End::Failed(error) => self.mend(&error, &mut said).await,
             }
         }
     }
@@ -182,29 +193,27 @@ impl Following {
     }
 
     /// Follows on one connection for as long as that goes well.
-    async fn follow(&self) -> Result<End, DatabaseError> {
+    async fn follow(&self) -> Result<Infallible, End> {
+        let connected = Moment::now();
         let (client, driver) = self.connections.connect().await?;
         self.knowledge.begin_to_read();
-        let table = Table::open(client, driver).await?;
+        let table = self.hear(Table::open(client, driver)).await?;
         let mut began = Instant::now();
-        let mut seen = match self.learn_everyone(&table).await? {
-            Ok(seen) => seen,
-            Err(people) => return Ok(End::TooMany(people)),
-        };
+        let mut seen = self.learn_everyone(&table).await?;
         let mut round = Instant::now();
         loop {
             let _ = timeout(PULSE, self.shared.asked.notified()).await;
+            if self.connections.is_left(connected) {
+                return Err(End::Left);
+            }
             if began.elapsed() > OLD / 2 {
-                return Ok(End::LongAgo);
+                return Err(End::LongAgo);
             }
             began = Instant::now();
             let relation = seen.relation;
-            seen = match self.look(&table, &seen).await? {
-                Ok(seen) => seen,
-                Err(people) => return Ok(End::TooMany(people)),
-            };
+            seen = self.look(&table, &seen).await?;
             if seen.relation != relation {
-                return Ok(End::Replaced);
+                return Err(End::Replaced);
             }
             if round.elapsed() > ROUND {
                 round = Instant::now();
@@ -215,14 +224,23 @@ impl Following {
         }
     }
 
-    /// Reads everyone, or how many it were before they were too many.
-    async fn learn_everyone(&self, table: &Table) -> Result<Result<Seen, usize>, DatabaseError> {
+    /// What the host answers. One that says nothing for longer than a request may take is as good as gone where there are
+    /// others; where there are none, it is waited for.
+    async fn hear<T>(&self, answer: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, End> {
+        match self.connections.silence() {
+            Some(silence) => Ok(timeout(silence, answer).await.map_err(|_| End::Silent)??),
+            None => Ok(answer.await?),
+        }
+    }
+
+    /// Reads everyone, unless they are too many.
+    async fn learn_everyone(&self, table: &Table) -> Result<Seen, End> {
         let (began, number) = self.begin();
         let mut memory = Memory::default();
-        let mut rows = pin!(table.client.query_raw(&table.everyone, NO_PARAMETERS).await?);
-        let seen = Seen::of(rows.try_next().await?)?;
+        let mut rows = pin!(self.hear(table.client.query_raw(&table.everyone, NO_PARAMETERS)).await?);
+        let seen = Seen::of(self.hear(rows.try_next()).await?)?;
         let mut count = 0;
-        while let Some(row) = rows.try_next().await? {
+        while let Some(row) = self.hear(rows.try_next()).await? {
             with_person(&row, PERSON, |person| memory.add(person))?;
             count += 1;
             if count % PIECE == 0 {
@@ -235,17 +253,17 @@ impl Following {
         }
         let people = memory.len();
         self.knowledge.learn(began, memory);
-        Ok(self.end(number, seen, people))
+        self.end(number, seen, people)
     }
 
     /// Learns what is new since then.
-    async fn look(&self, table: &Table, seen: &Seen) -> Result<Result<Seen, usize>, DatabaseError> {
+    async fn look(&self, table: &Table, seen: &Seen) -> Result<Seen, End> {
         let (began, number) = self.begin();
         let people = self.knowledge.look(Memory::len).unwrap_or_default();
-        let mut rows = pin!(table.news(seen).await?);
-        let seen = Seen::of(rows.try_next().await?)?;
+        let mut rows = pin!(self.hear(table.news(seen)).await?);
+        let seen = Seen::of(self.hear(rows.try_next()).await?)?;
         let mut count = 0;
-        while let Some(row) = rows.try_next().await? {
+        while let Some(row) = self.hear(rows.try_next()).await? {
             self.learn(&row)?;
             count += 1;
             if count % PIECE == 0 {
@@ -256,16 +274,16 @@ impl Following {
             }
         }
         self.knowledge.looked(began);
-        Ok(self.end(number, seen, people + count))
+        self.end(number, seen, people + count)
     }
 
     fn begin(&self) -> (Instant, u64) {
         (Instant::now(), self.shared.begun.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
-    fn end(&self, number: u64, seen: Seen, people: usize) -> Result<Seen, usize> {
+    fn end(&self, number: u64, seen: Seen, people: usize) -> Result<Seen, End> {
         self.ended.send_replace(number);
-        if self.knowledge.gave_up() { Err(people) } else { Ok(seen) }
+        if self.knowledge.gave_up() { Err(End::TooMany(people)) } else { Ok(seen) }
     }
 
     fn learn(&self, row: &Row) -> Result<(), DatabaseError> {

@@ -13,6 +13,7 @@ mod knowledge;
 mod pace;
 mod row;
 mod schema;
+mod session;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -7,7 +7,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::config::Config;
 
-use super::connection::{connect, describe, session};
+use super::connection::describe;
+use super::session::Database;
 
 const SCHEMA: &str = include_str!("../../sql/schema.sql");
 const ROLE: &str = include_str!("../../sql/role.sql");
@@ -27,16 +28,19 @@ const LOCK: u64 = 0x70_65_6c_65_6a_61;
 #[derive(Clone)]
 pub(super) struct Schema {
     /// As the instance's role.
-    own: tokio_postgres::Config,
+    own: Database,
     /// As another role, which applies the schema and says what the instance's may do.
-    migration: Option<tokio_postgres::Config>,
+    migration: Option<Database>,
+    /// Which role the instance's is.
+    role: tokio_postgres::Config,
 }
 
 impl Schema {
     pub(super) fn of(config: &Config) -> Self {
         // A table of an earlier schema may be large, and is written anew.
-        let session = |database| session(database, config.patience, "-c statement_timeout=0 -c lock_timeout=5s");
-        Self { own: session(&config.database), migration: config.migration.as_ref().map(session) }
+        let database = |given| Database::new(given, config.patience, "-c statement_timeout=0 -c lock_timeout=5s");
+        let (own, migration) = (database(&config.database), config.migration.as_ref().map(database));
+        Self { own, migration, role: config.database.clone() }
     }
 
     /// Whether the schema is there as it stands here, and the instance's role may work with it.
@@ -45,7 +49,7 @@ impl Schema {
     ///
     /// What the database or the way to it says.
     pub(super) async fn is_there(&self) -> Result<bool, DatabaseError> {
-        let (client, _) = connect(&self.own).await?;
+        let (client, _) = self.own.connect().await?;
         client.query_one(IS_THERE, &[&BOTH]).await?.try_get(0)
     }
 
@@ -80,9 +84,9 @@ impl Schema {
 
     /// The script that makes the instance's role what it is.
     fn role(&self) -> String {
-        let verifier = self.own.get_password().map(scram_sha_256).unwrap_or_default();
+        let verifier = self.role.get_password().map(scram_sha_256).unwrap_or_default();
         let set = |name: &str, value: &str| format!("SET LOCAL peleja.{name} = {};", escape_literal(value));
-        let name = self.own.get_user().unwrap_or_default();
+        let name = self.role.get_user().unwrap_or_default();
         format!("{} {} {ROLE}", set("role", name), set("verifier", &verifier))
     }
 }
@@ -96,9 +100,9 @@ fn whole(behind: &str) -> String {
 }
 
 /// Runs a script in one transaction; others who run one wait.
-async fn run(database: &tokio_postgres::Config, script: &str) -> Result<(), String> {
+async fn run(database: &Database, script: &str) -> Result<(), String> {
     let outcome = async {
-        let (client, _) = connect(database).await?;
+        let (client, _) = database.connect().await?;
         // The lock ends with the transaction.
         client.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK}); {script} COMMIT;")).await
     };

@@ -15,3 +15,4 @@ mod privileges;
 mod search;
 mod sizes;
 mod stack;
+mod standby;

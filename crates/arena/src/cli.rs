@@ -10,6 +10,7 @@ use crate::commands::analyze;
 use crate::commands::bench;
 use crate::commands::check;
 use crate::commands::class;
+use crate::commands::cluster;
 use crate::commands::doctor;
 use crate::commands::experiment;
 use crate::commands::fight;
@@ -53,6 +54,7 @@ enum Command {
     Status(stack::StatusArgs),
     /// Show what the services wrote
     Logs(stack::LogsArgs),
+    Cluster(cluster::ClusterArgs),
     /// Drive open-loop load of our own at the stack or at any other server, check the answers, judge the run
     Bench(Box<bench::Args>),
     Fill(Box<fill::Args>),
@@ -110,6 +112,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Supervise(arguments) => stack::supervise(&arguments),
         Command::Status(arguments) => stack::status(&arguments),
         Command::Logs(arguments) => stack::logs(&arguments),
+        Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Floor(arguments) => floor::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),

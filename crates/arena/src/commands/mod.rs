@@ -8,6 +8,7 @@ pub mod bench;
 mod census;
 pub mod check;
 pub mod class;
+pub mod cluster;
 mod contestant;
 mod database;
 pub mod doctor;

@@ -32,17 +32,50 @@ impl Cluster {
     ///
     /// When PostgreSQL is not installed, or does not come up.
     pub fn start(settings: &[&str]) -> anyhow::Result<Self> {
+        let mut cluster = Self::without_files(settings)?;
+        let arguments = ["-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"];
+        initialize(&cluster.programs, &cluster.data(), cluster.account, arguments)?;
+        cluster.start_again()?;
+        Ok(cluster)
+    }
+
+    /// Starts a standby that follows this one.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be copied, or it does not come up.
+    pub fn standby(&self, settings: &[&str]) -> anyhow::Result<Self> {
+        let mut standby = Self::without_files(settings)?;
+        let mut copy = Command::new(self.programs.join("pg_basebackup"));
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"]);
+        copy.arg(self.connection("postgres")).arg("--pgdata").arg(standby.data()).current_dir(standby.folder.path());
+        process::prepare(&mut copy, self.account, None);
+        let output = copy.output().context("starting pg_basebackup")?;
+        ensure!(output.status.success(), "pg_basebackup failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        standby.start_again()?;
+        Ok(standby)
+    }
+
+    fn without_files(settings: &[&str]) -> anyhow::Result<Self> {
         let programs = prerequisites::find(Tool::Postgres)?;
         let account = Account::choose()?;
         let folder =
             tempfile::Builder::new().prefix("peleja-db-").tempdir_in("/var/tmp").context("a folder for PostgreSQL")?;
         account.create_folder(folder.path())?;
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut cluster = Self { server: None, folder, programs, account, settings };
-        let arguments = ["-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"];
-        initialize(&cluster.programs, &cluster.data(), cluster.account, arguments)?;
-        cluster.start_again()?;
-        Ok(cluster)
+        Ok(Self { server: None, folder, programs, account, settings })
+    }
+
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sends a signal to all of the server's processes.
+    pub fn signal(&self, signal: Signal) {
+        let Some(server) = &self.server else { return };
+        let group = i32::try_from(server.id()).unwrap_or(i32::MAX);
+        process::signal(children(group).into_iter().chain([group]), signal);
     }
 
     /// How to connect to a database of the cluster, in PostgreSQL's `key=value` form.

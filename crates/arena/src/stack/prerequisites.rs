@@ -35,6 +35,14 @@ pub enum Tool {
     Debootstrap,
     /// What Schemathesis runs on, with its module for folders of packages.
     Python,
+    /// What keeps who is a cluster's primary.
+    Etcd,
+    /// What makes a standby the primary.
+    Patroni,
+    /// What leads to a cluster's primary.
+    Haproxy,
+    /// What makes network namespaces.
+    Ip,
 }
 
 /// Whether what is missing may be installed.
@@ -110,6 +118,10 @@ impl Tool {
             Self::Qemu => ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-x86", "qemu"],
             Self::Debootstrap => ["debootstrap"; 5],
             Self::Python => ["python3-venv", "python3", "python", "python3", "python"],
+            Self::Etcd => ["etcd-server", "etcd", "etcd", "etcd", "etcd"],
+            Self::Patroni => ["patroni"; 5],
+            Self::Haproxy => ["haproxy"; 5],
+            Self::Ip => ["iproute2", "iproute", "iproute2", "iproute2", "iproute2mac"],
             Self::K6 => return None,
         };
         Some(Names { apt, dnf, pacman, zypper, brew })
@@ -136,6 +148,10 @@ impl Tool {
             Self::Qemu => "QEMU",
             Self::Debootstrap => "debootstrap",
             Self::Python => "Python",
+            Self::Etcd => "etcd",
+            Self::Patroni => "Patroni",
+            Self::Haproxy => "HAProxy",
+            Self::Ip => "iproute2",
         }
     }
 
@@ -151,6 +167,10 @@ impl Tool {
             Self::Qemu => "QEMU, which emulates a guest",
             Self::Debootstrap => "debootstrap, which makes a guest of Debian's packages",
             Self::Python => "Python with its venv module, on which the tests hold the API against its description",
+            Self::Etcd => "etcd, which keeps who is a cluster's primary",
+            Self::Patroni => "Patroni, which makes a standby the primary",
+            Self::Haproxy => "HAProxy, which leads to a cluster's primary",
+            Self::Ip => "iproute2, which makes the hosts of a cluster",
         }
     }
 
@@ -171,6 +191,10 @@ impl Tool {
             Self::Qemu => on_path("qemu-system-x86_64"),
             Self::Debootstrap => on_path("debootstrap"),
             Self::Python => on_path("python3").filter(|python| makes_folders_of_packages(python)),
+            Self::Etcd => on_path("etcd"),
+            Self::Patroni => on_path("patroni"),
+            Self::Haproxy => on_path("haproxy"),
+            Self::Ip => on_path("ip"),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `arena torment`: faults under load, and whether everything that was answered can be true.
 
+mod cluster;
 mod docker;
 mod native;
 mod plan;
@@ -13,9 +14,10 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use nix::sys::signal::Signal;
 
+use self::cluster::Cluster;
 use self::docker::Docker;
 use self::native::Native;
-use self::plan::{Faults, Schedule, Spec, Turn};
+use self::plan::{Faults, Ground, Schedule, Spec, Turn};
 use super::database::Database;
 use crate::exit::{self, Exit};
 use crate::load::base_url::BaseUrl;
@@ -24,7 +26,8 @@ use crate::load::payloads::random::Random;
 use crate::read::report;
 use crate::record::history::{self, History as Runs};
 use crate::record::torment::report::Report;
-use crate::record::torment::{Fault, Header, History, Person};
+use crate::record::torment::{CLUSTER, Fault, Header, History, Person};
+use crate::stack::hosts::Hosts;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::Install;
 use crate::stack::which::{Start, Which};
@@ -37,6 +40,9 @@ const CALM: Duration = Duration::from_secs(2);
 
 /// How long to wait for a process to come back, and for requests to stop failing.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a cluster may take until every host is again what it was.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// No request has failed for so long when a fault is over.
 const QUIET: Duration = Duration::from_millis(500);
@@ -56,11 +62,14 @@ pub struct TormentArgs {
     #[arg(long = "for", value_name = "DURATION", default_value = "120s", value_parser = duration)]
     lasts: Duration,
     /// Which faults, separated by commas: all, kinds (kill, restart, stop, cut, delay, hold, cpu, memory, disk, power), or single
-    /// ones such as kill-db and cut-api1-db
+    /// ones such as kill-db and cut-api1-db; of a cluster kill-primary, stop-primary, cut-primary-etcd, switchover and so on
     #[arg(long, value_name = "LIST", default_value = "all")]
     faults: Faults,
+    /// On the hosts of a cluster, as `arena cluster up` starts one, in place of a stack
+    #[arg(long, conflicts_with_all = ["engine", "data", "port", "database_port", "overlays", "no_limits"])]
+    cluster: bool,
     /// Start nothing: check the history of an earlier torment again
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults", "cluster"])]
     check: Option<PathBuf>,
     /// Do not hold the services to their limits
     #[arg(long)]
@@ -91,6 +100,11 @@ trait Body {
 
     /// Whether others are there in place of these processes, and ready.
     fn is_back(&self, spec: Spec, ended: &[i32]) -> bool;
+
+    /// Whether all is as it was before any fault, beyond what clients see.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 /// Torments a stack of its own, or checks a history again. Exit status 1 where it does not pass.
@@ -104,6 +118,18 @@ pub fn run(arguments: &TormentArgs) -> anyhow::Result<Exit> {
         return conclude(arguments, &Report::of(&history), &history, None);
     }
     let workspace = Workspace::find()?;
+    let ground = if arguments.cluster { Ground::Cluster } else { Ground::Stack };
+    let Some(faults) = exit::accept(arguments.faults.on(ground)) else { return Ok(Exit::Usage) };
+    let folder = Runs::of_checkout()?.directory().join("torments");
+    if arguments.cluster {
+        Hosts::ensure_root()?;
+        exit::interruption()?;
+        announce(arguments, &faults, &[]);
+        let which = arguments.which.clone();
+        let torment = Torment { arguments, which, workspace, faults, skipped: Vec::new(), ground };
+        let history = torment.cluster_history()?;
+        return conclude(arguments, &Report::of(&history), &history, Some(&folder));
+    }
     if exit::accept(arguments.which.check(&workspace, !arguments.no_limits)).is_none() {
         return Ok(Exit::Usage);
     }
@@ -111,21 +137,20 @@ pub fn run(arguments: &TormentArgs) -> anyhow::Result<Exit> {
     exit::interruption()?;
     let running = which.running(&workspace)?;
     ensure!(running.is_none(), "a stack runs already, and a torment wants one of its own; `cargo arena down` ends it");
-    let (faults, skipped) = divide(arguments, &which)?;
+    let (faults, skipped) = divide(arguments, &which, &faults)?;
     announce(arguments, &faults, &skipped);
-    let torment = Torment { arguments, which, workspace, faults, skipped };
+    let torment = Torment { arguments, which, workspace, faults, skipped, ground };
     let history = torment.history()?;
-    let folder = Runs::of_checkout()?.directory().join("torments");
     conclude(arguments, &Report::of(&history), &history, Some(&folder))
 }
 
 /// Which faults can be tried here, and why the others cannot.
 type Divided = (Vec<Spec>, Vec<(String, String)>);
 
-fn divide(arguments: &TormentArgs, which: &Which) -> anyhow::Result<Divided> {
+fn divide(arguments: &TormentArgs, which: &Which, wanted: &[Spec]) -> anyhow::Result<Divided> {
     let stack = which.native()?;
     let (mut faults, mut skipped) = (Vec::new(), Vec::new());
-    for spec in &arguments.faults.0 {
+    for spec in wanted {
         let refusal = match which.engine {
             Engine::Native if arguments.no_limits && spec.kind.is_of_limits() => Some("--no-limits".to_owned()),
             Engine::Native => Native::refusal(&stack, *spec),
@@ -158,11 +183,11 @@ struct Torment<'a> {
     workspace: Workspace,
     faults: Vec<Spec>,
     skipped: Vec<(String, String)>,
+    ground: Ground,
 }
 
 impl Torment<'_> {
     fn history(&self) -> anyhow::Result<History> {
-        let seed = self.arguments.seed.unwrap_or_else(|| Random::unseeded().next_u64() >> 32);
         let native = match self.which.engine {
             Engine::Native => {
                 let port = self.which.database_port().context("the database's port")?;
@@ -184,20 +209,32 @@ impl Torment<'_> {
         let containers = native.is_none().then(docker);
         let processes = native.as_ref().map(|native| native as &dyn Body);
         let body = processes.or(containers.as_ref().map(|docker| docker as &dyn Body)).context("no engine")?;
+        self.record(body, &running, self.which.engine.name())
+    }
+
+    fn cluster_history(&self) -> anyhow::Result<History> {
+        let hosts = Hosts::at(&Hosts::default_data());
+        let running = hosts.up(&self.workspace, Install::unless(self.arguments.no_install))?;
+        let _end = EndOfHosts(&hosts);
+        self.record(&Cluster::new(hosts.clone(), &self.workspace), &running, CLUSTER)
+    }
+
+    fn record(&self, body: &dyn Body, running: &Running, engine: &str) -> anyhow::Result<History> {
+        let seed = self.arguments.seed.unwrap_or_else(|| Random::unseeded().next_u64() >> 32);
         let mut header = Header::new(history::new_id("torment"));
         header.seed = seed;
         header.seconds = self.arguments.lasts.as_secs_f64();
-        header.engine = self.which.engine.name().to_owned();
+        header.engine = engine.to_owned();
         header.commit = self.workspace.commit();
         header.skipped.clone_from(&self.skipped);
 
         eprintln!("arena: {} against {}, seed {seed}", header.id, running.url);
-        let clients = Clients::start(address(&running)?, seed)?;
+        let clients = Clients::start(address(running)?, seed)?;
         let faults = self.bring_about(body, &clients, seed);
         let requests = clients.end();
         let faults = faults?;
         eprintln!("arena: {} faults among {} requests; reading who is stored", faults.len(), requests.len());
-        let rows = rows(&running)?;
+        let rows = rows(running)?;
         Ok(History { header, requests, faults, rows })
     }
 
@@ -210,14 +247,16 @@ impl Torment<'_> {
         sleep(CALM)?;
         let deadline = Instant::now() + self.arguments.lasts;
         let mut faults = Vec::new();
-        for turn in Schedule::new(&self.faults, seed) {
+        for turn in Schedule::new(&self.faults, self.ground, seed) {
             if Instant::now() + turn.pause + turn.lasts >= deadline {
                 break;
             }
             sleep(turn.pause)?;
-            let fault = one(body, clients, turn)?;
+            let fault = one(body, clients, turn, self.ground)?;
             let served = || clients.are_served_since(fault.end, QUIET);
             process::wait_until(RECOVERY_PATIENCE, || served() || exit::is_interrupted());
+            let whole = process::wait_until(WHOLE_PATIENCE, || body.is_whole() || exit::is_interrupted());
+            ensure!(whole, "{} is not over after {} s", fault.name, WHOLE_PATIENCE.as_secs());
             faults.push(fault);
         }
         sleep(CALM)?;
@@ -226,14 +265,15 @@ impl Torment<'_> {
 }
 
 /// Brings one fault about, waits for its end, and for whoever was to come back.
-fn one(body: &dyn Body, clients: &Clients, turn: Turn) -> anyhow::Result<Fault> {
+fn one(body: &dyn Body, clients: &Clients, turn: Turn, ground: Ground) -> anyhow::Result<Fault> {
+    let lasts = turn.spec.lasts(ground);
     let begin = clients.now();
     let ended = body.begin(turn.spec).with_context(|| turn.spec.to_string())?;
-    let undo = Undo { body, spec: turn.spec };
+    let undo = Undo { body, spec: turn.spec, lasts };
     let slept = sleep(turn.lasts);
     drop(undo);
     slept?;
-    let end = if turn.spec.kind.lasts() { clients.now() } else { begin };
+    let end = if lasts { clients.now() } else { begin };
     let mut back = None;
     if !ended.is_empty() {
         process::wait_until(RECOVERY_PATIENCE, || exit::is_interrupted() || body.is_back(turn.spec, &ended));
@@ -254,11 +294,12 @@ fn one(body: &dyn Body, clients: &Clients, turn: Turn) -> anyhow::Result<Fault> 
 struct Undo<'a> {
     body: &'a dyn Body,
     spec: Spec,
+    lasts: bool,
 }
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if self.spec.kind.lasts()
+        if self.lasts
             && let Err(error) = self.body.end(self.spec)
         {
             eprintln!("arena: undoing {}: {error:#}", self.spec);
@@ -291,6 +332,17 @@ impl Drop for Guard<'_, '_> {
     fn drop(&mut self) {
         if let Err(error) = self.torment.which.down(&self.torment.workspace, self.erase.get()) {
             eprintln!("arena: ending the stack: {error:#}");
+        }
+    }
+}
+
+/// Ends the hosts however the torment ends.
+struct EndOfHosts<'a>(&'a Hosts);
+
+impl Drop for EndOfHosts<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.down() {
+            eprintln!("arena: ending the cluster: {error:#}");
         }
     }
 }

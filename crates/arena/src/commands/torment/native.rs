@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::Signal;
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -148,6 +148,7 @@ impl Body for Native {
             Kind::Cpu => self.stack.starve(target, false)?,
             Kind::Memory => self.stack.starve(target, true)?,
             Kind::Disk => self.fill_disk()?,
+            Kind::Switchover => bail!("{spec} is not tried on a stack"),
         }
         Ok(Vec::new())
     }
@@ -158,7 +159,7 @@ impl Body for Native {
             Kind::Cut | Kind::Delay | Kind::Hold => self.set(spec.target, Passage::Open)?,
             Kind::Cpu | Kind::Memory => self.stack.feed(spec.target)?,
             Kind::Disk => fs::remove_file(self.ballast()).context("the ballast")?,
-            Kind::Kill | Kind::Restart | Kind::Power => {}
+            Kind::Kill | Kind::Restart | Kind::Power | Kind::Switchover => {}
         }
         Ok(())
     }

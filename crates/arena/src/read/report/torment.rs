@@ -9,7 +9,7 @@ use super::scale::{self, Scale};
 use crate::record::metric::grouped;
 use crate::record::torment::recovery::Summary;
 use crate::record::torment::report::Report;
-use crate::record::torment::{History, Request};
+use crate::record::torment::{CLUSTER, History, Request};
 use crate::terminal;
 
 /// Points of the time line in each second.
@@ -26,15 +26,35 @@ const HEADINGS: [&str; 7] = [
     "served, ms: median, longest",
 ];
 
+/// The same for a cluster, whose hosts are brought back by whoever brought the fault about.
+const CLUSTER_HEADINGS: [&str; 7] = [
+    "fault",
+    "tried",
+    "served again",
+    "failed requests",
+    "slowest, ms",
+    "without writes, s: median, longest",
+    "without reads, s: median, longest",
+];
+
 /// What it came to, as text: the findings, and a row for each fault.
 pub(super) fn text(report: &Report) -> String {
-    let table = terminal::markdown(&HEADINGS, report.faults.iter().map(row), 1..HEADINGS.len());
+    let rows = report.faults.iter().map(|summary| row(summary, is_of_cluster(report)));
+    let table = terminal::markdown(headings(report), rows, 1..HEADINGS.len());
     let reasons: String = report.reasons.iter().map(|reason| format!("- {reason}\n")).collect();
     let skipped = report.header.skipped.iter();
     let skipped: String = skipped.map(|(name, reason)| format!("Not tried: {name} ({reason}).\n")).collect();
     let word = word(report);
     format!("{word}: {}\n{reasons}\n{table}\n\n{}\n{skipped}", findings(report), meaning(report))
 }
+
+/// What the two last columns mean.
+const NOTE: &str = "Back: a process that died is there again, ready. Served: each kind of request was answered well again, and \
+                    none that was sent later failed. Both from the fault's end.";
+
+/// The same for a cluster.
+const CLUSTER_NOTE: &str = "Without writes: the longest time in which no create was acknowledged, from the fault's beginning on. \
+                            Without reads: the same of fetches, searches and counts that were answered well.";
 
 /// The page.
 pub(super) fn page(report: &Report, history: &History) -> Markup {
@@ -54,10 +74,7 @@ pub(super) fn page(report: &Report, history: &History) -> Markup {
         }
         section aria-labelledby="faults" {
             h2 #faults { "What each fault did" }
-            p.note {
-                "Back: a process that died is there again, ready. Served: each kind of request was answered well again, and \
-                 none that was sent later failed. Both from the fault's end."
-            }
+            p.note { (if is_of_cluster(report) { CLUSTER_NOTE } else { NOTE }) }
             (table(report))
             @for (name, reason) in &header.skipped { p.note { "Not tried: " (name) " (" (reason) ")." } }
         }
@@ -103,10 +120,10 @@ fn table(report: &Report) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Faults" {
             table.figures {
-                thead { tr { @for (nth, heading) in HEADINGS.iter().enumerate() { th.text[nth == 0] scope="col" { (heading) } } } }
+                thead { tr { @for (nth, heading) in headings(report).iter().enumerate() { th.text[nth == 0] scope="col" { (heading) } } } }
                 tbody {
                     @for summary in &report.faults {
-                        tr { @for (nth, cell) in row(summary).iter().enumerate() { td.text[nth == 0] { (cell) } } }
+                        tr { @for (nth, cell) in row(summary, is_of_cluster(report)).iter().enumerate() { td.text[nth == 0] { (cell) } } }
                     }
                 }
             }
@@ -114,18 +131,34 @@ fn table(report: &Report) -> Markup {
     }
 }
 
-fn row(summary: &Summary) -> [String; HEADINGS.len()] {
-    let pair = |times: Option<[f64; 2]>| {
-        times.map_or_else(|| "–".to_owned(), |[median, longest]| format!("{median:.0}, {longest:.0}"))
+fn is_of_cluster(report: &Report) -> bool {
+    report.header.engine == CLUSTER
+}
+
+fn headings(report: &Report) -> &'static [&'static str; HEADINGS.len()] {
+    if is_of_cluster(report) { &CLUSTER_HEADINGS } else { &HEADINGS }
+}
+
+fn row(summary: &Summary, of_cluster: bool) -> [String; HEADINGS.len()] {
+    let none = || "–".to_owned();
+    let pair =
+        |times: Option<[f64; 2]>| times.map_or_else(none, |[median, longest]| format!("{median:.0}, {longest:.0}"));
+    let seconds = |times: Option<[f64; 2]>| {
+        times.map_or_else(none, |[median, longest]| format!("{:.1}, {:.1}", median / 1e3, longest / 1e3))
     };
+    let times = match of_cluster {
+        true => [seconds(summary.without_writes_ms), seconds(summary.without_reads_ms)],
+        false => [pair(summary.back_ms), pair(summary.served_ms)],
+    };
+    let [first, second] = times;
     [
         summary.name.clone(),
         summary.times.to_string(),
         summary.recovered.to_string(),
         summary.failed.to_string(),
         format!("{:.0}", summary.slowest_ms),
-        pair(summary.back_ms),
-        pair(summary.served_ms),
+        first,
+        second,
     ]
 }
 
@@ -232,7 +265,7 @@ fn under_way(history: &History, time: &Time) -> Chart {
     let rows: [(&str, &[&str]); 3] = [
         ("cut, late or held", &["cut", "delay", "hold"]),
         ("stopped or starved", &["stop", "cpu", "memory", "disk"]),
-        ("killed or told to end", &["kill", "restart", "power"]),
+        ("killed or told to end", &["kill", "restart", "power", "switchover"]),
     ];
     let line = |(nth, (name, kinds)): (usize, (&str, &[&str]))| {
         let kind = |fault: &str| fault.split('-').next().is_some_and(|kind| kinds.contains(&kind));

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 /// Of the file's format.
 const SCHEMA: u32 = 1;
 
+/// What a header names as its engine where faults were brought about on the hosts of a cluster.
+pub const CLUSTER: &str = "cluster";
+
 /// Somebody as stored, or as an answer says. All texts are byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {

@@ -23,6 +23,12 @@ pub struct Effect {
     /// From its end until each kind of request was answered well, sent from then on, with none sent later that failed.
     /// None where that never came.
     pub served_ms: Option<f64>,
+    /// The longest time in which no create was acknowledged.
+    #[serde(default)]
+    pub without_writes_ms: f64,
+    /// The longest time in which no fetch, search or count was answered well.
+    #[serde(default)]
+    pub without_reads_ms: f64,
 }
 
 /// What all faults of one name did.
@@ -42,6 +48,12 @@ pub struct Summary {
     pub back_ms: Option<[f64; 2]>,
     /// Median and longest of [`Effect::served_ms`].
     pub served_ms: Option<[f64; 2]>,
+    /// Median and longest of [`Effect::without_writes_ms`].
+    #[serde(default)]
+    pub without_writes_ms: Option<[f64; 2]>,
+    /// Median and longest of [`Effect::without_reads_ms`].
+    #[serde(default)]
+    pub without_reads_ms: Option<[f64; 2]>,
 }
 
 /// What each fault did, in order.
@@ -76,7 +88,21 @@ fn effect(fault: &Fault, since: &[&Request]) -> Effect {
         slowest_ms: slowest as f64 / 1e3,
         back_ms: fault.back.map(from_end),
         served_ms: served.and_then(|moments| moments.into_iter().max()).map(from_end),
+        without_writes_ms: longest_wait(fault, since.iter().filter(|request| request.status == Some(201))),
+        without_reads_ms: longest_wait(
+            fault,
+            since.iter().filter(|request| request.asked.kind() != "create" && !request.failed()),
+        ),
     }
+}
+
+/// The longest time without one of these answers, from the fault's beginning on, in milliseconds.
+fn longest_wait<'a>(fault: &Fault, answered: impl Iterator<Item = &'a &'a Request>) -> f64 {
+    let mut moments: Vec<u64> = answered.map(|request| request.end.max(fault.begin)).collect();
+    moments.push(fault.begin);
+    moments.sort_unstable();
+    let longest = moments.windows(2).map(|pair| pair[1] - pair[0]).max();
+    longest.unwrap_or_default() as f64 / 1e3
 }
 
 fn of_kind<'a>(requests: &[&'a Request], kind: &str) -> Vec<&'a Request> {
@@ -109,6 +135,8 @@ fn summary(name: &str, effects: &[&Effect]) -> Summary {
         slowest_ms: slowest,
         back_ms: median_and_longest(effects.iter().filter_map(|effect| effect.back_ms).collect()),
         served_ms: median_and_longest(effects.iter().filter_map(|effect| effect.served_ms).collect()),
+        without_writes_ms: median_and_longest(effects.iter().map(|effect| effect.without_writes_ms).collect()),
+        without_reads_ms: median_and_longest(effects.iter().map(|effect| effect.without_reads_ms).collect()),
     }
 }
 
@@ -146,6 +174,18 @@ mod tests {
         let effect = effect(&fault, &requests.iter().collect::<Vec<_>>());
         assert_eq!((effect.failed, effect.slowest_ms), (4, 5_000.0));
         assert_eq!((effect.back_ms, effect.served_ms), (Some(200.0), Some(450.0)));
+    }
+
+    #[test]
+    fn the_time_without_an_answer_begins_with_the_fault_and_knows_writes_from_reads() {
+        let fault = Fault { name: "kill-primary".into(), begin: 1_000_000, end: 2_000_000, back: None };
+        let mut requests = all_kinds(900_000, 1_100_000, Some(200));
+        requests.extend(all_kinds(1_200_000, 6_200_000, Some(503)));
+        requests.extend(all_kinds(4_000_000, 4_100_000, Some(200)));
+        requests[0].status = Some(201);
+        requests.extend(all_kinds(6_300_000, 6_400_000, Some(201)));
+        let effect = effect(&fault, &requests.iter().collect::<Vec<_>>());
+        assert_eq!((effect.without_writes_ms, effect.without_reads_ms), (5_300.0, 3_000.0));
     }
 
     #[test]

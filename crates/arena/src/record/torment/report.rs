@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Findings, check};
 use super::recovery::{Effect, Summary, effects, summaries};
-use super::{Header, History};
+use super::{CLUSTER, Header, History};
 
 /// Of the document's format.
 const SCHEMA: u32 = 1;
@@ -45,7 +45,7 @@ impl Report {
     pub fn of(history: &History) -> Self {
         let findings = check(&history.requests, &history.rows);
         let effects = effects(history);
-        let reasons = reasons(&findings, &effects);
+        let reasons = reasons(&findings, &effects, history.header.engine == CLUSTER);
         Self {
             schema: SCHEMA,
             header: history.header.clone(),
@@ -61,19 +61,19 @@ impl Report {
     }
 }
 
-fn reasons(findings: &Findings, effects: &[Effect]) -> Vec<String> {
+fn reasons(findings: &Findings, effects: &[Effect], of_cluster: bool) -> Vec<String> {
     let found = findings.kinds().into_iter().filter(|(_, found)| !found.is_empty());
     let found = found.map(|(kind, found)| format!("{} {kind}: {}", found.len(), found[0]));
     let broken = effects.iter().zip(1..).filter_map(|(effect, nth)| {
-        let promise = broken_promise(effect)?;
+        let promise = broken_promise(effect, of_cluster)?;
         Some(format!("fault {nth}, {}: {promise}", effect.name))
     });
     found.chain(broken).collect()
 }
 
-/// What the stack promises of any one fault, and did not keep.
-fn broken_promise(effect: &Effect) -> Option<String> {
-    let process_died = ["kill-", "restart-"].iter().any(|kind| effect.name.starts_with(kind));
+/// What the stack promises of any one fault, and did not keep. A cluster promises no times.
+fn broken_promise(effect: &Effect, of_cluster: bool) -> Option<String> {
+    let process_died = !of_cluster && ["kill-", "restart-"].iter().any(|kind| effect.name.starts_with(kind));
     let late = |time: Option<f64>| time.is_none_or(|time| time > SERVED_WITHIN_MS);
     if effect.served_ms.is_none() {
         return Some("nobody was served again".into());
@@ -90,7 +90,16 @@ mod tests {
     use super::*;
 
     fn effect(name: &str, failed: usize, served_ms: Option<f64>) -> Effect {
-        Effect { name: name.into(), failed, slowest_ms: 1.0, back_ms: served_ms, served_ms }
+        let (without_writes_ms, without_reads_ms) = (1.0, 1.0);
+        Effect {
+            name: name.into(),
+            failed,
+            slowest_ms: 1.0,
+            back_ms: served_ms,
+            served_ms,
+            without_writes_ms,
+            without_reads_ms,
+        }
     }
 
     #[test]
@@ -103,9 +112,11 @@ mod tests {
             (effect("kill-api1", 0, Some(9.0)), None),
             (effect("kill-api1", 1, Some(9.0)), Some("one instance dead")),
         ] {
-            let told = broken_promise(&effect);
+            let told = broken_promise(&effect, false);
             assert_eq!(told.is_some(), promise.is_some(), "{effect:?}");
             assert!(promise.is_none_or(|promise| told.unwrap().contains(promise)), "{effect:?}");
         }
+        assert_eq!(broken_promise(&effect("kill-primary", 9, Some(30_000.0)), true), None);
+        assert!(broken_promise(&effect("kill-primary", 9, None), true).is_some());
     }
 }

@@ -7,30 +7,25 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 use super::Native;
 use super::settings::Settings;
 use crate::exit;
 use crate::stack::cluster;
-use crate::stack::compose::{Compose, DESCRIPTION, NGINX_CONF};
+use crate::stack::compose::Compose;
 use crate::stack::entrance::Entrance;
+use crate::stack::front_door::{self, Place, SOCKETS};
 use crate::stack::members::{self, NEW_CLUSTER};
 use crate::stack::prerequisites::{self, Tool};
 use crate::stack::process::{self, Account};
 use crate::workspace::Workspace;
-
-/// The folder of the sockets in `docker-compose.yml` and `nginx.conf`.
-const SOCKETS: &str = "/run/peleja";
 
 /// The folder of the database's socket there.
 const DATABASE_SOCKETS: &str = "/run/postgresql";
 
 /// Where PostgreSQL finds there who may connect.
 const ACCESS: &str = "/etc/postgresql/pg_hba.conf";
-
-/// How nginx.conf says which port it listens on.
-const LISTEN: &str = "listen 9999";
 
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -158,36 +153,23 @@ impl Native {
         compose: &Compose,
         settings: &Settings,
     ) -> anyhow::Result<()> {
-        let source = workspace.path(compose.mounted("nginx", NGINX_CONF)?.unwrap_or_else(|| "nginx.conf".into()));
-        let api = workspace.path(compose.mounted("nginx", DESCRIPTION)?.unwrap_or_else(|| "openapi.json".into()));
-        let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
-        for wanted in [LISTEN, SOCKETS, DESCRIPTION] {
-            ensure!(text.contains(wanted), "{} does not say `{wanted}` any more", source.display());
-        }
         // An overlay may have the instances listen elsewhere.
         let plain = Compose::read(&workspace.path("docker-compose.yml"), &[])?;
-        let mut text = text;
+        let mut instead = Vec::new();
         for service in ["api1", "api2"] {
             let listens = |compose: &Compose| -> anyhow::Result<String> {
                 Ok(compose.environment(service)?.get("PELEJA_LISTEN").copied().unwrap_or_default().to_owned())
             };
-            text = text.replace(&listens(&plain)?, &listens(compose)?);
+            instead.push((listens(&plain)?, listens(compose)?));
             if let Some(folder) = &settings.detours {
                 let socket = format!("{service}.sock");
-                text = text.replace(&format!("{SOCKETS}/{socket}"), &folder.join(socket).display().to_string());
+                let detour = folder.join(&socket).display().to_string();
+                instead.push((format!("{SOCKETS}/{socket}"), detour));
             }
         }
-        let description = self.data.join("run/openapi.json");
-        fs::copy(&api, &description).with_context(|| format!("copying {}", api.display()))?;
-        let text = text
-            .replace(DESCRIPTION, &description.display().to_string())
-            .replace(LISTEN, &format!("listen 127.0.0.1:{}", settings.port))
-            .replace(SOCKETS, &self.data.join("run").display().to_string());
-        let file = self.data.join("run/nginx.conf");
-        fs::write(&file, text).with_context(|| file.display().to_string())?;
-        let mut command = Command::new(prerequisites::find(Tool::Nginx)?);
-        command.envs(compose.environment("nginx")?);
-        command.arg("-e").arg("stderr").arg("-c").arg(&file);
+        let listen = format!("127.0.0.1:{}", settings.port);
+        let place = Place { folder: &self.data.join("run"), listen, instead };
+        let command = front_door::command(workspace, compose, &place)?;
         self.spawn("nginx", command, account, settings)
     }
 
