@@ -11,3 +11,6 @@ pub mod layout;
 pub mod outcome;
 pub mod simulation;
 mod stations;
+
+/// How users arrive: as the driver has them arrive.
+pub use crate::load::driver::schedule::{Kind, Mix, Profile};

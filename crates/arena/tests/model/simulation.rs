@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use arena::load::driver::schedule::{Kind, Mix, Profile};
 use arena::model::costs::Costs;
 use arena::model::layout::{Layout, Limits};
 use arena::model::outcome::Outcome;
 use arena::model::simulation::simulate;
+use arena::model::{Kind, Mix, Profile};
 use serde::Deserialize;
 
 /// How far a simulated figure may be from the measured one.
