@@ -170,31 +170,31 @@ impl Step {
 }
 
 fn table(steps: &[Step]) -> String {
-    let mut headings = vec!["users/s".to_owned(), "requests/s".into()];
-    headings.push("p99 create, fetch, search, invalid, ms".into());
     let services = steps.first().map(|step| step.services.as_slice()).unwrap_or_default();
-    headings.extend(services.iter().map(|service| format!("{} CPUs", service.service)));
-    headings.extend(["CPU ms/1,000", "people a group", "CPU s per million creates"].map(str::to_owned));
+    let of_services = services.iter().map(|service| format!("{} CPUs", service.service));
+    let before = ["users/s", "requests/s", "p99 create, fetch, search, invalid, ms"].map(str::to_owned);
+    let behind = ["CPU ms/1,000", "people a group", "CPU s per million creates"].map(str::to_owned);
+    let headings: Vec<String> = before.into_iter().chain(of_services).chain(behind).collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    let rows = steps.iter().map(|step| {
-        let mut cells = vec![grouped(step.users_per_second), grouped(step.requests_per_second)];
-        cells.push(step.p99.map(|(_, p99)| format!("{p99:.1}")).join(", "));
-        cells.extend(step.services.iter().map(|service| {
-            let throttled = service.throttled_percent;
-            if throttled < 0.5 {
-                format!("{:.2}", service.cpus)
-            } else {
-                format!("{:.2}, {throttled:.0} % throttled", service.cpus)
-            }
-        }));
-        cells.push(format!("{:.0}", step.cpu_ms_per_thousand));
-        cells.push(format!("{:.1}", step.people_per_group));
-        cells.push(grouped(step.cpu_seconds_per_million_creates));
-        cells
-    });
-    let table = terminal::markdown(&headings, rows, 0..2);
+    let table = terminal::markdown(&headings, steps.iter().map(row), 0..2);
     let held = steps.iter().take_while(|step| step.holds()).last();
     let knee = held
         .map_or("No step holds".to_owned(), |step| format!("{} users/s is the most", grouped(step.users_per_second)));
     format!("{table}\n\n{knee}: a 99th percentile of at most {KNEE} ms for every kind of request.\n")
+}
+
+fn row(step: &Step) -> Vec<String> {
+    let mut cells = vec![grouped(step.users_per_second), grouped(step.requests_per_second)];
+    cells.push(step.p99.map(|(_, p99)| format!("{p99:.1}")).join(", "));
+    cells.extend(step.services.iter().map(|service| {
+        let throttled = service.throttled_percent;
+        match throttled < 0.5 {
+            true => format!("{:.2}", service.cpus),
+            false => format!("{:.2}, {throttled:.0} % throttled", service.cpus),
+        }
+    }));
+    cells.push(format!("{:.0}", step.cpu_ms_per_thousand));
+    cells.push(format!("{:.1}", step.people_per_group));
+    cells.push(grouped(step.cpu_seconds_per_million_creates));
+    cells
 }

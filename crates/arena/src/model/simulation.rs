@@ -141,23 +141,24 @@ impl<'a> Simulation<'a> {
         let wake = |most: f64| Wake { most: micros(most), half: micros(costs.half_wake) };
         let mut phase = || random.below(PERIOD);
         let (mut proxies, mut instances, mut databases) = (Vec::new(), Vec::new(), Vec::new());
+        // One for each station, in their order.
         let mut paces = Vec::new();
         for machine in 0..machines {
             let (front, back) = (2 * machine, 2 * machine + 1);
             for _ in 0..layout.proxies {
                 let quota = limits.map(|limits| limits.proxy);
                 proxies.push(stations.add(front, 1, wake(costs.nginx.wake), quota, phase()));
+                paces.push(Pace::of(costs.nginx.unevenness));
             }
             for _ in 0..layout.instances {
                 let quota = limits.map(|limits| limits.instance);
                 let station = stations.add(front, 1, wake(costs.instance.wake), quota, phase());
                 instances.push(Instance { station, machine, ..Instance::default() });
+                paces.push(Pace::of(costs.instance.unevenness));
             }
             let quota = limits.map(|limits| limits.database);
-            paces.extend(std::iter::repeat_n(Pace::of(costs.nginx.unevenness), layout.proxies));
-            paces.extend(std::iter::repeat_n(Pace::of(costs.instance.unevenness), layout.instances));
-            paces.push(Pace::of(costs.database.unevenness));
             databases.push(stations.add(back, layout.database_processors, wake(costs.database.wake), quota, phase()));
+            paces.push(Pace::of(costs.database.unevenness));
         }
         let histogram = Histogram::new_with_bounds(1, LONGEST, 3).context("a histogram")?;
         let times = std::array::from_fn(|_| histogram.clone());
@@ -189,7 +190,8 @@ impl<'a> Simulation<'a> {
         for arrival in load {
             let at = micros(arrival.at.as_secs_f64() * 1e6);
             self.advance_to(at);
-            self.arrive(arrival.kind, None);
+            let machine = self.any_machine();
+            self.arrive(arrival.kind, machine, None);
         }
         self.advance_to(Time::MAX);
         self.settle_accounts();
@@ -218,9 +220,9 @@ impl<'a> Simulation<'a> {
             Event::Reach(station, work, time) => self.stations.arrive(self.now, station, work, time),
             Event::Committed(instance) => self.commit(instance),
             Event::Fetch(request) => {
-                let Request { machine, instance, stored, .. } = self.requests[request as usize];
+                let Request { machine, stored, .. } = self.requests[request as usize];
                 self.free.push(request);
-                self.arrive(Kind::Fetch, Some((machine, instance, stored)));
+                self.arrive(Kind::Fetch, machine, stored);
             }
             Event::Pulse(instance) => self.pulse(instance),
         }
@@ -236,28 +238,27 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// A request comes to nginx: of a new user to any machine, a fetch to the one that created.
-    fn arrive(&mut self, kind: Kind, after: Option<(usize, usize, Option<(usize, Time)>)>) {
-        let machine = match after {
-            Some((machine, ..)) => machine,
-            None => self.random.below(self.layout.machines as u64) as usize,
-        };
-        let shard = match (after, kind) {
-            (Some((_, creator, _)), _) => self.instances[creator].machine,
-            (None, Kind::Create) => self.random.below(self.layout.machines as u64) as usize,
+    /// A request comes to a machine's nginx; `stored` says of a fetch who stored the person, and when.
+    fn arrive(&mut self, kind: Kind, machine: usize, stored: Option<(usize, Time)>) {
+        let shard = match (stored, kind) {
+            (Some((creator, _)), _) => self.instances[creator].machine,
+            (None, Kind::Create) => self.any_machine(),
             (None, _) => machine,
         };
         let proxy =
             self.proxies[machine * self.layout.proxies + self.random.below(self.layout.proxies as u64) as usize];
         let instance = self.next_instance(shard, kind == Kind::Create);
-        let stored = after.and_then(|(.., stored)| stored);
         let request = Request { kind, arrived: self.now, machine, proxy, instance, stored, left: 0 };
         let id = self.keep(request);
         // A fetch comes on the connection of the create before it.
-        let connection = if after.is_some() { 0.0 } else { self.costs.nginx.connection };
+        let connection = if stored.is_some() { 0.0 } else { self.costs.nginx.connection };
         let time = self.time(proxy, connection + self.costs.nginx.take);
         self.stations.arrive(self.now, proxy, Work::Taken(id), time);
         self.begin_work();
+    }
+
+    fn any_machine(&mut self) -> usize {
+        self.random.below(self.layout.machines as u64) as usize
     }
 
     fn next_instance(&mut self, shard: usize, creates: bool) -> usize {
