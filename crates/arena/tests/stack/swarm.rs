@@ -195,15 +195,10 @@ impl Drop for Swarm {
         for stack in ["front-test", "peleja-test"] {
             let _ = docker_quiet(&["stack", "rm", stack]);
         }
-        let none_left = || {
-            docker_quiet(&["ps", "--quiet", "--filter", "label=com.docker.stack.namespace"])
-                .is_none_or(|ids| ids.is_empty())
-        };
-        let until = Instant::now() + Duration::from_secs(60);
-        while !none_left() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        wait_for_the_end_of(&["ps", "--quiet"]);
         let _ = docker_quiet(&["swarm", "leave", "--force"]);
+        // Until they are gone they hold on to their volumes.
+        wait_for_the_end_of(&["ps", "--all", "--quiet"]);
         for volume in ["front-test_sockets", "peleja-test_data", "peleja-test_socket"] {
             let _ = docker_quiet(&["volume", "rm", "--force", volume]);
         }
@@ -235,6 +230,15 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < until, "not within three minutes: {what}");
         std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Waits until a list of containers holds none of a stack's, for a minute at most.
+fn wait_for_the_end_of(list: &[&str]) {
+    let of_stacks = [list, &["--filter", "label=com.docker.stack.namespace"]].concat();
+    let until = Instant::now() + Duration::from_secs(60);
+    while docker_quiet(&of_stacks).is_some_and(|ids| !ids.is_empty()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 
