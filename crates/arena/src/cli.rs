@@ -18,6 +18,7 @@ use crate::commands::fill;
 use crate::commands::floor;
 use crate::commands::league;
 use crate::commands::payloads;
+use crate::commands::simulate;
 use crate::commands::stack;
 use crate::commands::stress;
 use crate::commands::torment;
@@ -64,6 +65,8 @@ enum Command {
     Floor(Box<floor::Args>),
     /// Find a better split of a budget, and better settings; propose what is better beyond the noise
     Tune(Box<tune::Args>),
+    /// Tell from measured costs how far a stack goes, or a hundred of them, without running any
+    Simulate(Box<simulate::Args>),
     Payloads(payloads::Args),
     /// Bring faults about under load, and check that everything that was answered can be true
     Torment(Box<torment::TormentArgs>),
@@ -115,6 +118,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Floor(arguments) => floor::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Payloads(arguments) => payloads::run(arguments),
         Command::Torment(arguments) => torment::run(&arguments),
         Command::Stress(arguments) => stress::run(arguments),

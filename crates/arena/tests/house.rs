@@ -9,10 +9,11 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The floors of the house, from the roof to the ground. What stands on one may use what stands below it.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["main"],
     &["cli"],
     &["commands"],
+    &["model"],
     &["load", "stack"],
     &["read", "observe"],
     &["record"],

@@ -20,6 +20,7 @@ mod flushes;
 mod guest;
 pub mod league;
 pub mod payloads;
+pub mod simulate;
 pub mod stack;
 pub mod stress;
 mod thorough;

@@ -306,7 +306,8 @@ impl EntryArgs {
     }
 }
 
-fn mix(text: &str) -> Result<Mix, String> {
+/// Reads proportions of creates, searches and invalid searches.
+pub fn mix(text: &str) -> Result<Mix, String> {
     let shares: Vec<f64> = text.split(':').map_while(|share| share.parse().ok()).collect();
     match <Mix>::try_from(shares) {
         Ok(mix) if mix.iter().all(|share| (0.0..1e6).contains(share)) && mix.iter().sum::<f64>() > 0.0 => Ok(mix),

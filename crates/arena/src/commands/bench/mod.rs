@@ -6,7 +6,7 @@
 
 mod args;
 mod bench_table;
-mod rates;
+pub(super) mod rates;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::{consts, flag};
 
 pub use args::Args;
+pub(super) use args::mix;
 
 use crate::commands::census::Census;
 use crate::commands::contestant::{self, Contestant};

@@ -92,7 +92,7 @@ impl FromStr for Growth {
 }
 
 /// Reads a number above 0.
-pub(super) fn positive(text: &str) -> Result<f64, String> {
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && number <= 1e6 => Ok(number),
         _ => Err("expected a number above 0 and up to a million".into()),
