@@ -24,9 +24,6 @@ use super::payloads::random::Random;
 use crate::record::torment::recovery::KINDS;
 use crate::record::torment::{Asked, Details, Person, Request, Said};
 
-/// How many ask at the same time; every second one keeps its connection.
-pub const CLIENTS: u16 = 12;
-
 /// Longer than a service that works lets anybody wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,12 +57,12 @@ struct Shared {
 }
 
 impl Clients {
-    /// Starts to ask the server at an address, which has nobody stored.
+    /// So many start to ask the server at an address, which has nobody stored; every second one keeps its connection.
     ///
     /// # Errors
     ///
     /// If the operating system gives no thread.
-    pub fn start(address: SocketAddr, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(address: SocketAddr, count: u16, seed: u64) -> anyhow::Result<Self> {
         let origin = Instant::now();
         let shared = Arc::<Shared>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -73,7 +70,7 @@ impl Clients {
         let thread = std::thread::Builder::new().name("clients".into()).spawn(move || {
             let all = Rc::new(All::new(address, origin, theirs));
             let local = tokio::task::LocalSet::new();
-            for number in 0..CLIENTS {
+            for number in 0..count {
                 local.spawn_local(Client::new(number, seed, all.clone()).run());
             }
             runtime.block_on(local);

@@ -26,7 +26,7 @@ use crate::load::payloads::random::Random;
 use crate::read::report;
 use crate::record::history::{self, History as Runs};
 use crate::record::torment::report::Report;
-use crate::record::torment::{CLUSTER, Fault, Header, History, Person};
+use crate::record::torment::{CLIENTS, CLUSTER, Fault, Header, History, Person};
 use crate::stack::hosts::Hosts;
 use crate::stack::ports::SoonFree;
 use crate::stack::prerequisites::Install;
@@ -65,11 +65,14 @@ pub struct TormentArgs {
     /// ones such as kill-db and cut-api1-db; of a cluster kill-primary, stop-primary, cut-primary-etcd, switchover and so on
     #[arg(long, value_name = "LIST", default_value = "all")]
     faults: Faults,
+    /// How many ask at the same time, each some 29 times a second where it is served at once; 44 ask as much as the event at its peak
+    #[arg(long, value_name = "N", default_value_t = CLIENTS, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    clients: u16,
     /// On the hosts of a cluster, as `arena cluster up` starts one, in place of a stack
     #[arg(long, conflicts_with_all = ["engine", "data", "port", "database_port", "overlays", "no_limits"])]
     cluster: bool,
     /// Start nothing: check the history of an earlier torment again
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults", "cluster"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "lasts", "faults", "clients", "cluster"])]
     check: Option<PathBuf>,
     /// Do not hold the services to their limits
     #[arg(long)]
@@ -224,12 +227,13 @@ impl Torment<'_> {
         let mut header = Header::new(history::new_id("torment"));
         header.seed = seed;
         header.seconds = self.arguments.lasts.as_secs_f64();
+        header.clients = self.arguments.clients;
         header.engine = engine.to_owned();
         header.commit = self.workspace.commit();
         header.skipped.clone_from(&self.skipped);
 
         eprintln!("arena: {} against {}, seed {seed}", header.id, running.url);
-        let clients = Clients::start(address(running)?, seed)?;
+        let clients = Clients::start(address(running)?, self.arguments.clients, seed)?;
         let faults = self.bring_about(body, &clients, seed);
         let requests = clients.end();
         let faults = faults?;

@@ -60,8 +60,8 @@ const CLUSTER_NOTE: &str = "Without writes: the longest time in which no create 
 pub(super) fn page(report: &Report, history: &History) -> Markup {
     let header = &report.header;
     let about = format!(
-        "{} · {} s of faults · seed {} · {} · {}",
-        header.id, header.seconds, header.seed, header.engine, header.started
+        "{} · {} s of faults under {} clients · seed {} · {} · {}",
+        header.id, header.seconds, header.clients, header.seed, header.engine, header.started
     );
     let masthead = html! { p.brand { "Peleja" } p.about { (about) } };
     let main = html! {

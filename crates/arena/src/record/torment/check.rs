@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::pieces::Pieces;
 use super::{Asked, Details, Person, Request, Said};
 
 /// People that a search tells of at most; what it leaves out then says nothing.
@@ -94,6 +95,7 @@ impl Create<'_> {
 /// The history by what is looked up in it.
 struct Known<'a> {
     creates: Vec<Create<'a>>,
+    by_texts: Pieces,
     by_details: HashMap<&'a Details, Vec<usize>>,
     by_nickname: HashMap<&'a str, Vec<usize>>,
     /// Acknowledged creates by id.
@@ -115,7 +117,9 @@ impl<'a> Known<'a> {
         let mut by_nickname: HashMap<_, Vec<usize>> = HashMap::new();
         let mut by_id: HashMap<_, Vec<usize>> = HashMap::new();
         let (mut acknowledgements, mut sent) = (Vec::new(), Vec::new());
+        let mut by_texts = Pieces::default();
         for (nth, create) in creates.iter().enumerate() {
+            by_texts.add(nth, &create.texts);
             by_details.entry(create.details).or_default().push(nth);
             by_nickname.entry(create.details.nickname.as_str()).or_default().push(nth);
             if let (Some(201), Some(Said::Id(id))) = (create.request.status, &create.request.said) {
@@ -129,6 +133,7 @@ impl<'a> Known<'a> {
         acknowledgements.sort_unstable();
         sent.sort_unstable();
         Self {
+            by_texts,
             by_details,
             by_nickname,
             by_id,
@@ -227,10 +232,18 @@ impl<'a> Known<'a> {
         if people.len() >= MOST_FOUND {
             return;
         }
-        let before = self.creates.iter().filter(|create| create.request.end < request.begin && create.has(&folded));
+        let before = self.having(&folded).filter(|create| create.request.end < request.begin);
         for id in before.filter_map(Create::acknowledged).filter(|id| !found.contains(id)) {
             findings.stale.push(told(request, &format!("did not find {id}, acknowledged before")));
         }
+    }
+
+    /// All creates of whoever has a term.
+    fn having(&self, folded: &str) -> impl Iterator<Item = &Create<'a>> {
+        let candidates = self.by_texts.candidates(folded);
+        let all = candidates.is_none().then_some(&self.creates).into_iter().flatten();
+        let some = candidates.into_iter().flatten().map(|nth| &self.creates[*nth]);
+        some.chain(all).filter(move |create| create.has(folded))
     }
 
     /// Whoever is seen was sent before, and stays.

@@ -4,6 +4,7 @@
 //! ended, then the rows. [`check`] says what is wrong with it, and can be asked again at any time.
 
 pub mod check;
+mod pieces;
 pub mod recovery;
 pub mod report;
 
@@ -16,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 /// Of the file's format.
 const SCHEMA: u32 = 1;
+
+/// How many clients ask at the same time where nobody says otherwise.
+pub const CLIENTS: u16 = 12;
 
 /// What a header names as its engine where faults were brought about on the hosts of a cluster.
 pub const CLUSTER: &str = "cluster";
@@ -133,6 +137,9 @@ pub struct Header {
     pub seed: u64,
     /// How long faults were to be brought about.
     pub seconds: f64,
+    /// How many clients asked at the same time.
+    #[serde(default = "clients")]
+    pub clients: u16,
     /// What ran the services.
     pub engine: String,
     /// The commit that was checked out.
@@ -166,9 +173,23 @@ enum Line {
 impl Header {
     /// A header of this version's format, nothing said yet.
     pub fn new(id: String) -> Self {
-        let (started, engine) = (jiff::Timestamp::now().to_string(), String::new());
-        Self { schema: SCHEMA, id, started, seed: 0, seconds: 0.0, engine, commit: None, skipped: Vec::new() }
+        Self {
+            schema: SCHEMA,
+            id,
+            started: jiff::Timestamp::now().to_string(),
+            seed: 0,
+            seconds: 0.0,
+            clients: CLIENTS,
+            engine: String::new(),
+            commit: None,
+            skipped: Vec::new(),
+        }
     }
+}
+
+/// Of a header that does not say.
+fn clients() -> u16 {
+    CLIENTS
 }
 
 impl History {
