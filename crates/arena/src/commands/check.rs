@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use super::{guest, thorough};
 use crate::exit::Exit;
+use crate::stack::hosts::{Hosts, TOOLS};
 use crate::stack::prerequisites::{self, Install, Tool};
 use crate::workspace::Workspace;
 
@@ -39,8 +40,9 @@ pub fn run(arguments: &Args) -> anyhow::Result<Exit> {
     if arguments.guest {
         return Ok(if guest::test(&workspace, install)? { Exit::Good } else { Exit::Failed });
     }
-    let tools = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab, Tool::Python];
-    prerequisites::ensure(&tools, install)?;
+    let everywhere = [Tool::Postgres, Tool::Nginx, Tool::Jdk, Tool::Maven, Tool::Chromium, Tool::Ab, Tool::Python];
+    let of_cluster = if Hosts::ensure_allowed().is_ok() { &TOOLS[..] } else { &[] };
+    prerequisites::ensure(&[&everywhere, of_cluster].concat(), install)?;
     prerequisites::ensure_components(install)?;
     prerequisites::ensure_schemathesis(&workspace, install)?;
     for (what, words) in checks(arguments) {

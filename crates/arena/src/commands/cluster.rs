@@ -63,7 +63,7 @@ fn up(arguments: &UpArgs) -> anyhow::Result<Exit> {
 }
 
 fn down() -> anyhow::Result<Exit> {
-    Hosts::ensure_root()?;
+    Hosts::ensure_allowed()?;
     let said = match Hosts::found() {
         Some(hosts) => format!("{} processes ended.\n", hosts.down()?),
         None => "There is no cluster.\n".to_owned(),

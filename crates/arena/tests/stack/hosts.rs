@@ -1,4 +1,4 @@
-//! `arena cluster` as a user types it. Only root may make its hosts, and only where its programs are installed is it tried.
+//! `arena cluster` as a user types it. Only where its hosts may be made and its programs are installed is it tried.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
 use std::os::unix::process::CommandExt;
@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arena::record::torment::report::Report;
-use arena::stack::hosts::Hosts;
-use arena::stack::prerequisites::Tool;
+use arena::stack::hosts::{Hosts, TOOLS};
+use nix::unistd::Uid;
 
 /// A machine has room for one.
 static TURN: Mutex<()> = Mutex::new(());
@@ -21,9 +21,12 @@ struct Turn {
 
 impl Turn {
     fn take() -> Option<Self> {
-        let tools = [Tool::Postgres, Tool::Nginx, Tool::Etcd, Tool::Patroni, Tool::Haproxy, Tool::Ip];
-        if Hosts::ensure_root().is_err() || tools.iter().any(|tool| !tool.is_there()) {
-            eprintln!("not tried: it takes root, and {}", tools.map(Tool::name).join(", "));
+        if let Err(refusal) = Hosts::ensure_allowed() {
+            eprintln!("not tried: {refusal}");
+            return None;
+        }
+        if let Some(missing) = TOOLS.into_iter().find(|tool| !tool.is_there()) {
+            eprintln!("not tried: there is no {}", missing.name());
             return None;
         }
         let turn = Self { _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) };
@@ -107,7 +110,7 @@ fn a_planned_switchover_under_load_loses_and_doubles_nobody() {
 
 #[test]
 fn who_is_not_root_is_told_so() {
-    if Hosts::ensure_root().is_err() {
+    if !Uid::effective().is_root() {
         let (done, told) = output(&["cluster", "up"]);
         assert!(!done && told.contains("only root may make"), "{told}");
         return;

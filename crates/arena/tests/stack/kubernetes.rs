@@ -38,7 +38,9 @@ fn instances_have_the_environment_of_compose_and_passwords_from_files() {
             assert!(passwords().contains(&file), "{file}");
             let elsewhere = environment.get_mut(role).unwrap();
             let user = elsewhere.split(' ').find(|word| word.starts_with("user=")).unwrap().to_owned();
-            *elsewhere = elsewhere
+            // A primary that takes no writes any more is left.
+            let primary = elsewhere.strip_suffix(" target_session_attrs=read-write").unwrap();
+            *elsewhere = primary
                 .replace("host=db-rw", "host=/run/postgresql")
                 .replace(&user, &format!("{user} password={password}"));
         }

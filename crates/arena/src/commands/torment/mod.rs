@@ -125,7 +125,7 @@ pub fn run(arguments: &TormentArgs) -> anyhow::Result<Exit> {
     let Some(faults) = exit::accept(arguments.faults.on(ground)) else { return Ok(Exit::Usage) };
     let folder = Runs::of_checkout()?.directory().join("torments");
     if arguments.cluster {
-        Hosts::ensure_root()?;
+        Hosts::ensure_allowed()?;
         exit::interruption()?;
         announce(arguments, &faults, &[]);
         let which = arguments.which.clone();

@@ -49,6 +49,9 @@ pub const DOOR: Host = host("nginx", 51);
 pub const HOSTS: [Host; 10] =
     [ETCD[0], ETCD[1], ETCD[2], NODES[0], NODES[1], NODES[2], PROXY, INSTANCES[0], INSTANCES[1], DOOR];
 
+/// What runs on them, and what makes them.
+pub const TOOLS: [Tool; 6] = [Tool::Postgres, Tool::Nginx, Tool::Etcd, Tool::Patroni, Tool::Haproxy, Tool::Ip];
+
 /// Where the files are, for whoever looks for a cluster that runs.
 const RECORD: &str = "/run/peleja-cluster";
 
@@ -103,11 +106,16 @@ impl Hosts {
     /// # Errors
     ///
     /// One line that says so.
-    pub fn ensure_root() -> anyhow::Result<()> {
+    pub fn ensure_allowed() -> anyhow::Result<()> {
         ensure!(
             Uid::effective().is_root(),
             "a cluster's hosts are network namespaces, which only root may make: start this as root (sudo), or in a \
-             container or virtual machine where you are"
+             virtual machine where you are"
+        );
+        ensure!(
+            network::may_be_made(),
+            "a cluster's hosts are network namespaces, which may not be made here, by root neither: in a container they \
+             take --privileged"
         );
         Ok(())
     }
@@ -118,15 +126,14 @@ impl Hosts {
     ///
     /// If something of it fails; then nothing is left.
     pub fn up(&self, workspace: &Workspace, install: Install) -> anyhow::Result<Running> {
-        Self::ensure_root()?;
+        Self::ensure_allowed()?;
         ensure!(
             !network::is_there(),
             "a cluster is there already, or what is left of one; `cargo arena cluster down` ends it"
         );
         let empty = fs::read_dir(&self.data).map_or(true, |mut entries| entries.next().is_none());
         ensure!(empty, "{} is not empty; choose another folder with --data", self.data.display());
-        let tools = [Tool::Postgres, Tool::Nginx, Tool::Etcd, Tool::Patroni, Tool::Haproxy, Tool::Ip];
-        prerequisites::ensure(&tools, install)?;
+        prerequisites::ensure(&TOOLS, install)?;
         let program = workspace.build("peleja", "release")?;
         exit::fail_if_interrupted()?;
         let started = self.start_all(workspace, &program);
@@ -295,7 +302,7 @@ impl Hosts {
     ///
     /// If something of it stays.
     pub fn down(&self) -> anyhow::Result<usize> {
-        Self::ensure_root()?;
+        Self::ensure_allowed()?;
         let ended = network::destroy()?;
         if self.data.join(MARK).exists() {
             fs::remove_dir_all(&self.data).with_context(|| self.data.display().to_string())?;

@@ -56,6 +56,11 @@ pub(super) fn create() -> anyhow::Result<()> {
     ip("link", &["set", device, "up"])
 }
 
+/// Whether the kernel lets this process make a network of its own.
+pub(super) fn may_be_made() -> bool {
+    Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success())
+}
+
 /// Whether anything of the network is there.
 pub(super) fn is_there() -> bool {
     namespaces().any(|name| Path::new(NAMESPACES).join(name).exists())
