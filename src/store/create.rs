@@ -168,8 +168,8 @@ impl Storing {
     ///
     /// Whoever was not inserted either lost the nickname to somebody, or is there already: after a connection that was
     /// lost in mid-commit, or an instance that died and left its request to this one. A second look, which sees all
-    /// that was committed since and waits until standbys have it, tells which. Where it fails, nothing is known of those whom it was for, and of them
-    /// alone.
+    /// that was committed since and waits until standbys have it, tells which. Where it fails, nothing is known of those
+    /// whom it was for, and of them alone.
     ///
     /// # Errors
     ///

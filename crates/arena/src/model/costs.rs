@@ -18,6 +18,8 @@ pub struct Costs {
     pub instance: Instance,
     /// The database.
     pub database: Database,
+    /// The machine below them.
+    pub machine: Machine,
     /// After a pause of so long a service takes half of its `wake`.
     pub half_wake: f64,
     /// Share of creates that an instance refuses by itself, 0 to 1.
@@ -80,8 +82,23 @@ pub struct Database {
     pub seen: f64,
     /// Time, not CPU, that a commit waits for the disk.
     pub flush: f64,
+    /// To clear the log's buffers that each person has used. PostgreSQL's walwriter does that for all of them at once, every
+    /// 5 s while commits flush by themselves (`WalWriterMain` in its source).
+    pub clear: f64,
+    /// To clear all of those buffers, the most that it does at once.
+    pub clear_most: f64,
     /// By how much its costs differ from one period of 100 ms to the next: standard deviation, in parts of the mean.
     pub unevenness: f64,
+}
+
+/// What a machine takes from whatever runs there: interrupts, and time that its own host gives to others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// How often a processor stands still, per second.
+    pub stalls: f64,
+    /// For how long, in the mean; as often longer as in an exponential distribution.
+    pub stall: f64,
 }
 
 impl Costs {
@@ -106,14 +123,17 @@ impl Costs {
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let costs: Self = serde_json::from_str(text)?;
-        let Self { nginx, instance, database, half_wake, refused_share } = &costs;
+        let Self { nginx, instance, database, machine, half_wake, refused_share } = &costs;
         let of_nginx = [nginx.wake, nginx.connection, nginx.take, nginx.give];
         let of_requests =
             [instance.wake, instance.request, instance.create, instance.search, instance.search_per_million];
         let of_statements = [instance.group, instance.look, instance.learn];
         let of_database = [database.wake, database.group, database.row, database.look, database.seen, database.flush];
-        let times = [&of_nginx[..], &of_requests, &of_statements, &of_database, &[*half_wake]].concat();
+        let of_log = [database.clear, database.clear_most];
+        let times =
+            [&of_nginx[..], &of_requests, &of_statements, &of_database, &of_log, &[machine.stall, *half_wake]].concat();
         ensure!(times.iter().all(|time| (0.0..1e9).contains(time)), "expected microseconds, 0 and more");
+        ensure!((0.0..=1e3).contains(&machine.stalls), "stalls: expected 0 to 1,000 a second");
         let unevenness = [nginx.unevenness, instance.unevenness, database.unevenness];
         ensure!(unevenness.iter().all(|part| (0.0..=0.6).contains(part)), "unevenness: expected 0 to 0.6");
         ensure!((0.0..=1.0).contains(refused_share), "refused_share: expected 0 to 1");

@@ -16,6 +16,9 @@ use super::stations::{PERIOD, Stations, Wake};
 /// Between two looks of an instance that nobody asks for one, as in `src/store/follow.rs`.
 const PULSE: Time = 250_000_000;
 
+/// Between two times that a database clears its log's buffers.
+const CLEARING: Time = 5_000_000_000;
+
 /// After its 201 a user waits 1 to 30 ms, as the event's do.
 const PAUSE_MS: (u64, u64) = (1, 30);
 
@@ -53,6 +56,10 @@ enum Event {
     Fetch(RequestId),
     /// An instance looks by itself, if it has not looked meanwhile.
     Pulse(usize),
+    /// A processor of this station stands still.
+    Stall(usize),
+    /// A machine's database clears its log's buffers.
+    Clear(usize),
 }
 
 /// A piece of work, by what is done when it is.
@@ -82,6 +89,8 @@ enum Work {
     Merged(RequestId),
     /// nginx has handed the answer on.
     Given(RequestId),
+    /// A processor goes on.
+    Stalled,
 }
 
 struct Request {
@@ -121,6 +130,10 @@ struct Simulation<'a> {
     /// Stations by machine: of nginx, and of the database.
     proxies: Vec<usize>,
     databases: Vec<usize>,
+    /// People whose buffers in the log are not cleared, by machine.
+    uncleared: Vec<u64>,
+    /// What takes processors from all of them, with how many there are.
+    hosts: Vec<(usize, usize)>,
     instances: Vec<Instance>,
     requests: Vec<Request>,
     free: Vec<RequestId>,
@@ -141,6 +154,7 @@ impl<'a> Simulation<'a> {
         let wake = |most: f64| Wake { most: micros(most), half: micros(costs.half_wake) };
         let mut phase = || random.below(PERIOD);
         let (mut proxies, mut instances, mut databases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut hosts = Vec::new();
         // One for each station, in their order.
         let mut paces = Vec::new();
         for machine in 0..machines {
@@ -159,6 +173,10 @@ impl<'a> Simulation<'a> {
             let quota = limits.map(|limits| limits.database);
             databases.push(stations.add(back, layout.database_processors, wake(costs.database.wake), quota, phase()));
             paces.push(Pace::of(costs.database.unevenness));
+            for (group, processors) in [(front, layout.front_processors), (back, layout.database_processors)] {
+                hosts.push((stations.add(group, processors, Wake::default(), None, 0), processors));
+                paces.push(Pace::of(0.0));
+            }
         }
         let histogram = Histogram::new_with_bounds(1, LONGEST, 3).context("a histogram")?;
         let times = std::array::from_fn(|_| histogram.clone());
@@ -172,6 +190,8 @@ impl<'a> Simulation<'a> {
             stations,
             proxies,
             databases,
+            uncleared: vec![0; machines],
+            hosts,
             instances,
             requests: Vec::new(),
             free: Vec::new(),
@@ -186,6 +206,13 @@ impl<'a> Simulation<'a> {
         for instance in 0..self.instances.len() {
             let first = self.random.below(PULSE);
             self.events.at(first, Event::Pulse(instance));
+        }
+        for machine in 0..self.layout.machines {
+            let first = self.random.below(CLEARING);
+            self.events.at(first, Event::Clear(machine));
+        }
+        for host in 0..self.hosts.len() {
+            self.await_stall(host);
         }
         for arrival in load {
             let at = micros(arrival.at.as_secs_f64() * 1e6);
@@ -225,6 +252,8 @@ impl<'a> Simulation<'a> {
                 self.arrive(Kind::Fetch, machine, stored);
             }
             Event::Pulse(instance) => self.pulse(instance),
+            Event::Stall(host) => self.stall(host),
+            Event::Clear(machine) => self.clear(machine),
         }
     }
 
@@ -329,6 +358,7 @@ impl<'a> Simulation<'a> {
                 }
             }
             Work::Given(id) => self.conclude(id),
+            Work::Stalled => {}
         }
     }
 
@@ -387,6 +417,32 @@ impl<'a> Simulation<'a> {
         self.events.at(self.now + PULSE, Event::Pulse(instance));
     }
 
+    /// By a process beside those that serve: it takes from their quota, and not their turn.
+    fn clear(&mut self, machine: usize) {
+        if self.now >= self.ends {
+            return;
+        }
+        let costs = &self.costs.database;
+        let people = std::mem::take(&mut self.uncleared[machine]) as f64;
+        let time = micros((people * costs.clear).min(costs.clear_most));
+        self.stations.spend(self.now, self.databases[machine], time);
+        self.events.at(self.now + CLEARING, Event::Clear(machine));
+    }
+
+    fn await_stall(&mut self, host: usize) {
+        let rate = self.costs.machine.stalls * self.hosts[host].1 as f64;
+        if rate > 0.0 && self.now < self.ends {
+            let pause = micros(self.exponential(1e6 / rate));
+            self.events.at(self.now + pause, Event::Stall(host));
+        }
+    }
+
+    fn stall(&mut self, host: usize) {
+        let time = micros(self.exponential(self.costs.machine.stall));
+        self.stations.arrive(self.now, self.hosts[host].0, Work::Stalled, time);
+        self.await_stall(host);
+    }
+
     /// Whoever waited for a look knows what it found.
     fn go_on(&mut self, id: RequestId, instance: usize) {
         if self.requests[id as usize].kind == Kind::Fetch {
@@ -409,6 +465,7 @@ impl<'a> Simulation<'a> {
         let rows = self.instances[instance].group.len() as u64;
         let machine = self.instances[instance].machine;
         let first = machine * self.layout.instances;
+        self.uncleared[machine] += rows;
         for other in &mut self.instances[first..first + self.layout.instances] {
             other.unseen += rows;
         }
@@ -484,6 +541,10 @@ impl<'a> Simulation<'a> {
             self.paces[station] = Pace { unevenness, period, factor: 1.0 + 2.0 * unevenness * sum };
         }
         micros(cost * self.paces[station].factor)
+    }
+
+    fn exponential(&mut self, mean: f64) -> f64 {
+        -mean * (1.0 - self.chance()).ln()
     }
 
     /// A number from 0 to 1.

@@ -154,6 +154,15 @@ impl<Work> Stations<Work> {
         None
     }
 
+    /// Something beside a station's work takes `time` of its quota at `now`.
+    pub(super) fn spend(&mut self, now: Time, station: usize, time: Time) {
+        let station = &mut self.stations[station];
+        if let Some(quota) = &mut station.quota {
+            quota.renew(now);
+        }
+        station.spend(time);
+    }
+
     /// What a station has used.
     pub(super) fn used(&self, station: usize) -> Used {
         self.stations[station].used
@@ -186,11 +195,8 @@ impl<Work> Station<Work> {
     /// The end of the period, where the quota is used up.
     fn dry_until(&mut self, now: Time) -> Option<Time> {
         let quota = self.quota.as_mut()?;
-        let period = (now + PERIOD - quota.phase) / PERIOD;
-        let missed = i64::try_from(period - quota.period).unwrap_or(i64::MAX);
-        quota.left = quota.left.saturating_add(quota.per_period.saturating_mul(missed)).min(quota.per_period);
-        quota.period = period;
-        (quota.left <= 0).then_some(quota.phase + period * PERIOD)
+        quota.renew(now);
+        (quota.left <= 0).then_some(quota.phase + quota.period * PERIOD)
     }
 
     fn spend(&mut self, time: Time) {
@@ -198,6 +204,16 @@ impl<Work> Station<Work> {
         if let Some(quota) = &mut self.quota {
             quota.left -= i64::try_from(time).unwrap_or(i64::MAX);
         }
+    }
+}
+
+impl Quota {
+    /// Takes what the periods that have begun since bring.
+    fn renew(&mut self, now: Time) {
+        let period = (now + PERIOD - self.phase) / PERIOD;
+        let missed = i64::try_from(period - self.period).unwrap_or(i64::MAX);
+        self.left = self.left.saturating_add(self.per_period.saturating_mul(missed)).min(self.per_period);
+        self.period = period;
     }
 }
 
@@ -243,6 +259,17 @@ mod tests {
         // Woken once, which takes 1 ms, and 5 ms a period: the second is begun with 1 ms left, and its debt is the next period's.
         assert_eq!(run(&mut stations, 10 * MS), [("a", 14 * MS), ("b", 17 * MS), ("c", 33 * MS), ("d", 133 * MS)]);
         assert_eq!((stations.used(station).time, stations.used(station).throttled), (13 * MS, 2));
+    }
+
+    #[test]
+    fn what_is_spent_beside_the_work_is_missing_in_its_quota() {
+        let mut stations = Stations::new([1]);
+        let station = stations.add(0, 1, Wake::default(), Some(0.05), 0);
+        stations.spend(210 * MS, station, 4 * MS);
+        for work in ["a", "b"] {
+            stations.arrive(210 * MS, station, work, 3 * MS);
+        }
+        assert_eq!(run(&mut stations, 210 * MS), [("a", 213 * MS), ("b", 303 * MS)]);
     }
 
     #[test]

@@ -27,6 +27,10 @@ const NAMESPACES: &str = "/run/netns";
 /// An address at which nobody is.
 const NOBODY: &str = "02:00:00:00:00:00";
 
+/// Whoever does not answer a connection is given up after 3 s, and tried anew. By the kernel's default a standby that was cut
+/// off asks its primary after ever longer pauses, the last of 16 s, and is back up to as much later.
+const GIVE_UP_SOON: &str = "echo 1 >/proc/sys/net/ipv4/tcp_syn_retries";
+
 /// How long killed processes may take to go.
 const GONE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,6 +52,7 @@ pub(super) fn create() -> anyhow::Result<()> {
             ip("-n", &[&namespace, "link", "set", device, "up"])?;
         }
         ip("-n", &[SWITCH, "link", "set", host.name, "master", "switch", "up"])?;
+        ip("netns", &["exec", &namespace, "sh", "-c", GIVE_UP_SOON])?;
     }
     let (device, address) = OWN;
     ip("link", &["add", device, "type", "veth", "peer", "name", "uplink", "netns", SWITCH])?;
