@@ -65,7 +65,7 @@ fn the_knee_is_where_it_was_measured() {
     assert!(there > 0.0 && (simulated / there - 1.0).abs() <= TOLERANCE, "{simulated} users/s, measured {there}");
 }
 
-/// Only where every period is too short: below that a percentile is the machine's noise, and which periods are.
+/// Only where a good part of the periods is too short: below that a percentile is the machine's noise (`docs/SCALING.md`).
 #[test]
 fn percentiles_before_the_knee_are_those_that_were_measured() {
     let measured = Measured::read();
@@ -73,9 +73,9 @@ fn percentiles_before_the_knee_are_those_that_were_measured() {
     let pairs = measured.steps.iter().map(|step| (step.users_per_second, p99(step)));
     let pairs: Vec<_> = pairs
         .take_while(|(_, (simulated, there))| simulated.max(*there) <= KNEE)
-        .filter(|(_, (_, there))| *there > KNEE / 2.0)
+        .filter(|(_, (_, there))| *there > KNEE / 4.0)
         .collect();
-    assert!(pairs.len() >= 2, "{pairs:?}");
+    assert!(pairs.len() >= 4, "{pairs:?}");
     for (rate, (simulated, there)) in pairs {
         assert!((simulated / there - 1.0).abs() <= TOLERANCE, "{rate} users/s: {simulated} ms, measured {there}");
     }
