@@ -152,9 +152,12 @@ mod tests {
 
     #[test]
     fn what_is_no_cost_is_refused() {
-        for (from, to) in
-            [("\"take\"", "\"tale\""), ("\"refused_share\": 0", "\"refused_share\": 2"), ("\"wake\": ", "\"wake\": -")]
-        {
+        for (from, to) in [
+            ("\"take\"", "\"tale\""),
+            ("\"refused_share\": 0", "\"refused_share\": 2"),
+            ("\"wake\": ", "\"wake\": -"),
+            ("\"stalls\": ", "\"stalls\": -"),
+        ] {
             assert!(MEASURED.contains(from));
             assert!(Costs::parse(&MEASURED.replace(from, to)).is_err(), "{to}");
         }

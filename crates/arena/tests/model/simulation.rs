@@ -94,6 +94,32 @@ fn services_take_the_cpu_that_was_measured() {
     assert!((simulated / there - 1.0).abs() <= TOLERANCE, "{simulated} CPUs, measured {there}");
 }
 
+/// With no work but the load's own, neither the slowest of many nor the database's quota would tell of it.
+#[test]
+fn what_is_taken_beside_the_work_is_waited_for() {
+    let plain = {
+        let mut costs = Costs::measured().unwrap();
+        costs.machine.stalls = 0.0;
+        costs.database.clear = 0.0;
+        costs
+    };
+    let mut stalling = plain.clone();
+    (stalling.machine.stalls, stalling.machine.stall) = (20.0, 5_000.0);
+    let mut clearing = plain.clone();
+    clearing.database.clear = 10.0;
+    let layout = Layout::of_bout(Limits { proxy: 0.2, instance: 0.1, database: 0.1 }, 0.0);
+    let played = |costs: &Costs| {
+        let load = Profile::constant(350.0, 20.0, MIX);
+        simulate(costs, &layout, load.arrivals(), 20.0, 1).unwrap()
+    };
+    let (plain, stalling, clearing) = (played(&plain), played(&stalling), played(&clearing));
+    let database = |outcome: &Outcome| outcome.services.iter().find(|service| service.name == "db").unwrap().throttled;
+    assert!(stalling.p99(Kind::Fetch) > 2.0 * plain.p99(Kind::Fetch), "{}", stalling.p99(Kind::Fetch));
+    assert!(stalling.services[0].cpu_seconds < 1.1 * plain.services[0].cpu_seconds, "a stall is nobody's CPU");
+    assert_eq!(database(&plain), 0.0);
+    assert!(database(&clearing) > 0.0);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_figures() {
     let figures = || play([0.11, 0.045, 0.1], 500.0, 2.0, 1).services;

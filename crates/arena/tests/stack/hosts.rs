@@ -1,14 +1,16 @@
 //! `arena cluster` as a user types it. Only where its hosts may be made and its programs are installed is it tried.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arena::record::torment::History;
 use arena::record::torment::report::Report;
-use arena::stack::hosts::{Hosts, TOOLS};
+use arena::stack::hosts::{Hosts, NODES, TOOLS};
 use nix::unistd::Uid;
 
 /// A machine has room for one.
@@ -60,6 +62,19 @@ fn is_anything_left() -> bool {
     listed.lines().any(|line| line.starts_with("peleja")) || files.iter().any(|file| Path::new(file).exists())
 }
 
+/// Whether a connection from one host to another, cut off from it, is given up long before the kernel would.
+fn gives_up_soon(one: &str, other: &str) -> bool {
+    let hosts = Hosts::found().unwrap();
+    let named = |name: &str| NODES.into_iter().find(|node| node.name == name).unwrap();
+    let (from, to) = (named(one), named(other));
+    hosts.cut(from, &[to]).unwrap();
+    let connect = format!("exec 3<>/dev/tcp/{}/5432", to.address());
+    let within = ["netns", "exec", &format!("peleja-{one}"), "timeout", "20", "bash", "-c", &connect];
+    let status = Command::new("ip").args(within).stderr(Stdio::null()).status().unwrap();
+    hosts.join(from, &[to]).unwrap();
+    status.code() == Some(1)
+}
+
 #[test]
 fn a_cluster_comes_up_serves_and_leaves_nothing() {
     let Some(_turn) = Turn::take() else { return };
@@ -72,6 +87,7 @@ fn a_cluster_comes_up_serves_and_leaves_nothing() {
     let url = format!("{}/users", Hosts::found().unwrap().url());
     let created = ureq::post(&url).content_type("application/json").send(person).unwrap();
     assert_eq!(created.status(), 201);
+    assert!(gives_up_soon("pg1", "pg2"));
     let (again, told) = output(&["cluster", "up", "--no-install"]);
     assert!(!again && told.contains("there already"), "{told}");
     assert!(output(&["cluster", "down"]).0);
@@ -100,11 +116,15 @@ fn a_planned_switchover_under_load_loses_and_doubles_nobody() {
     let Some(_turn) = Turn::take() else { return };
     let runs = tempfile::tempdir().unwrap();
     let mut torment = arena(&["torment", "--cluster", "--faults", "switchover", "--for", "5s", "--seed", "1"]);
-    let outcome = torment.args(["--json", "--no-install"]).env("ARENA_RUNS", runs.path()).output().unwrap();
+    torment.args(["--clients", "20", "--json", "--no-install"]);
+    let outcome = torment.env("ARENA_RUNS", runs.path()).output().unwrap();
     let said = String::from_utf8_lossy(&outcome.stderr);
     assert!(outcome.status.success(), "{said}");
     let report: Report = serde_json::from_slice(&outcome.stdout).unwrap();
     assert!(report.passed && report.people > 0 && !report.effects.is_empty(), "{said}");
+    let history = runs.path().join("torments").join(format!("{}.jsonl", report.header.id));
+    let clients: BTreeSet<u16> = History::read(&history).unwrap().requests.iter().map(|one| one.client).collect();
+    assert_eq!((report.header.clients, clients.len()), (20, 20));
     assert!(!is_anything_left());
 }
 
