@@ -13,7 +13,7 @@ use arena::stack::process::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::http::{get, json_request, post, request, send, send_unix};
+use crate::http::{get, json_request, post, repeatable_create, request, send, send_unix};
 use crate::stack::Stack;
 
 fn person(nickname: &str) -> String {
@@ -106,16 +106,15 @@ fn an_instance_that_is_killed_when_the_other_has_just_come_back_is_missed_by_nob
 fn a_create_that_is_sent_again_is_answered_again_and_stores_nobody_twice() {
     let stack = Stack::own();
     let id = "0123456789abcdef0123456789abcdef";
-    let head = format!("POST /users HTTP/1.1\r\nX-Request-Id: {id}\r\n");
-    let create = String::from_utf8(json_request("/users", person("once").as_bytes())).unwrap();
-    let again = create.replace("POST /users HTTP/1.1\r\n", &head);
+    let again = repeatable_create(id, person("once").as_bytes());
     for instance in ["api1", "api2", "api1"] {
-        let answer = send_unix(&stack.socket(instance), again.as_bytes()).unwrap();
+        let answer = send_unix(&stack.socket(instance), &again).unwrap();
         assert_eq!(answer.status, 201, "{instance}: {answer:?}");
         assert_eq!(answer.header("location"), Some("/users/01234567-89ab-4def-8123-456789abcdef"));
         assert_eq!(get(stack.address(), "/users?q=once").json().as_array().unwrap().len(), 1);
     }
-    assert_eq!(send_unix(&stack.socket("api1"), create.as_bytes()).unwrap().status, 422);
+    let create = json_request("/users", person("once").as_bytes());
+    assert_eq!(send_unix(&stack.socket("api1"), &create).unwrap().status, 422);
     assert_eq!(stored(&stack).len(), 1);
 }
 

@@ -65,8 +65,18 @@ pub fn request(method: &str, target: &str) -> Vec<u8> {
 
 /// A request with a JSON body.
 pub fn json_request(target: &str, body: &[u8]) -> Vec<u8> {
+    posted(target, "", body)
+}
+
+/// A create for an instance itself that may be sent until it is acknowledged: one that was answered 503 may have been done.
+/// The id is of 32 hexadecimal digits.
+pub fn repeatable_create(id: &str, body: &[u8]) -> Vec<u8> {
+    posted("/users", &format!("X-Request-Id: {id}\r\n"), body)
+}
+
+fn posted(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()

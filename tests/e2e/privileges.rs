@@ -8,10 +8,13 @@ use nix::sys::signal::Signal;
 use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
-use crate::http::{get, json_request, post, request, send_unix};
+use crate::http::{get, json_request, post, repeatable_create, request, send_unix};
 use crate::stack::Stack;
 
 const PERSON: &str = r#"{"nickname":"n","fullname":"f","dob":"2000-01-01"}"#;
+
+/// Of a create that is sent until it is acknowledged.
+const ID: &str = "00000000000000000000000000000001";
 
 /// The other client's connection string with another role in it.
 fn parameters(stack: &Stack, role: &str) -> String {
@@ -103,7 +106,7 @@ fn a_database_without_the_role_is_carried_over() {
 fn a_table_that_is_put_back_without_the_role_s_rights_gets_them() {
     let stack = Stack::own();
     stack.database().batch_execute("REVOKE ALL ON users FROM peleja").unwrap();
-    let create = || post(stack.address(), "/users", PERSON).status;
+    let create = || send_unix(&stack.socket("api1"), &repeatable_create(ID, PERSON.as_bytes())).unwrap().status;
     assert_eq!(create(), 500);
     assert!(wait_until(Duration::from_secs(20), || create() == 201), "no rights");
 }
@@ -128,7 +131,7 @@ fn the_other_role_is_needed_only_where_the_schema_is_missing() {
     for instance in ["api1", "api2"] {
         stack.signal(instance, Signal::SIGCONT);
     }
-    assert!(wait_until(Duration::from_secs(20), || status(json_request("/users", PERSON.as_bytes())) == 201));
+    assert!(wait_until(Duration::from_secs(20), || status(repeatable_create(ID, PERSON.as_bytes())) == 201));
 }
 
 #[test]

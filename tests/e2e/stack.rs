@@ -1,6 +1,5 @@
 //! A stack for the tests: the whole of it, on ports and in a folder of its own, and gone when the last test lets go.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use arena::stack::Running;
 use arena::stack::native::{Native, Options};
+use arena::stack::ports::free_port;
 use arena::stack::prerequisites::{self, Install, Tool};
 use arena::stack::process;
 use arena::workspace::Workspace;
@@ -43,8 +43,8 @@ impl Stack {
         let folder = tempfile::Builder::new().prefix("peleja-e2e-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let options = Options {
-            port: free_port(),
-            database_port: Some(free_port()),
+            port: free_port().unwrap(),
+            database_port: Some(free_port().unwrap()),
             limits: false,
             overlays: Vec::new(),
             program: env!("CARGO_BIN_EXE_peleja").into(),
@@ -171,8 +171,4 @@ impl Drop for Stack {
             eprintln!("ending the stack: {error:#}");
         }
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

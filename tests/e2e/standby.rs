@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use postgres::{Client, NoTls};
 use serde_json::json;
 
-use crate::http::{json_request, request, send_unix};
+use crate::http::{repeatable_create, request, send_unix};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,8 +45,10 @@ impl Pair {
         self.send(&request(method, path)).0
     }
 
+    /// Sent again, it is the same create.
     fn create(&self, nickname: &str) -> u16 {
-        self.send(&json_request("/users", person(nickname).as_bytes())).0
+        let id: String = nickname.bytes().map(|byte| format!("{byte:02x}")).collect();
+        self.send(&repeatable_create(&format!("{id:0>32}"), person(nickname).as_bytes())).0
     }
 
     /// The status of the answer, and its body.

@@ -7,8 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
@@ -101,6 +104,34 @@ pub fn past_proxies(gateways: &BTreeSet<Ipv4Addr>, port: u16) -> Option<SocketAd
     addresses.find(|address| TcpStream::connect_timeout(&(*address).into(), PATIENCE).is_ok())
 }
 
+/// Below this, ports are asked for by name more often than not.
+const LOWEST: u16 = 10_000;
+
+/// First and last of the ports that Linux gives to connections as their near ends.
+const LOCAL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// A port that nobody has, another one with each call. Whoever is told it may listen on it later, and again after an end: no
+/// connection that is opened meanwhile is given it by the kernel, unless the kernel gives all of them.
+///
+/// # Errors
+///
+/// Where there is none.
+pub fn free_port() -> io::Result<u16> {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let ports = LOWEST..fs::read_to_string(LOCAL_PORTS).ok().and_then(|range| first(&range)).unwrap_or(LOWEST);
+    // Processes that ask at the same moment look at different ones.
+    let begin = process::id().wrapping_mul(97).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+    let begin = begin as usize % ports.len().max(1);
+    match ports.clone().cycle().skip(begin).take(ports.len()).find(|port| port_is_free(*port)) {
+        Some(port) => Ok(port),
+        None => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
+    }
+}
+
+fn first(range: &str) -> Option<u16> {
+    range.split_whitespace().next()?.parse().ok()
+}
+
 /// Whether nobody has the port. Does not listen on it, or another arena that looks at the same moment would see it taken.
 pub fn port_is_free(port: u16) -> bool {
     let take = || {
@@ -113,8 +144,6 @@ pub fn port_is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
     use crate::stack::process::wait_until;
 
@@ -131,6 +160,15 @@ mod tests {
             let other = scope.spawn(look);
             assert!(look() && other.join().unwrap());
         });
+    }
+
+    /// Where the kernel leaves any.
+    #[test]
+    fn a_free_port_is_told_once_and_taken_by_no_connection() {
+        let first = first(&fs::read_to_string(LOCAL_PORTS).unwrap()).unwrap();
+        let ports: BTreeSet<u16> = (0..100).map(|_| free_port().unwrap()).collect();
+        assert_eq!(ports.len(), 100);
+        assert!(first <= LOWEST || ports.iter().all(|port| (LOWEST..first).contains(port)), "{ports:?}");
     }
 
     #[test]

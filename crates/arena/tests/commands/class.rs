@@ -1,10 +1,10 @@
 //! A class: the lab beside a stack, looked at, switched and emptied from the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end so")]
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
+use arena::stack::ports::free_port;
 use serde_json::Value;
 
 /// A stack of its own with a lab, which ends with this.
@@ -18,8 +18,7 @@ impl Class {
         let folder = tempfile::Builder::new().prefix("peleja-class-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let names = ["", "database", "blocking", "nonblocking", "forms", "resource"];
-        let ports = names.map(|name| (name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()));
-        let ports = ports.map(|(name, listener)| (name, listener.local_addr().unwrap().port())).to_vec();
+        let ports = names.map(|name| (name, free_port().unwrap())).to_vec();
         Self { folder, ports }
     }
 

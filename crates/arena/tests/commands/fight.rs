@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arena::record::run::{Outcome, Run};
+use arena::stack::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postgres::{Client, NoTls};
@@ -51,7 +51,7 @@ impl Bout {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("peleja-fight-").tempdir_in("/dev/shm").unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let mut bout = Self { _turn: turn, folder, database_port: free_port(), child: None };
+        let mut bout = Self { _turn: turn, folder, database_port: free_port().unwrap(), child: None };
         let mut command = bout.command("fight");
         command.args(["--json", "--duration-factor", "0.03", "--no-install"]).args(arguments);
         bout.child = Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
@@ -62,7 +62,7 @@ impl Bout {
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
         command.env("ARENA_RUNS", self.folder.path()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         command.arg(verb).arg("--data").arg(self.folder.path().join("stack"));
-        command.args(["--database-port", &self.database_port.to_string(), "--port", &free_port().to_string()]);
+        command.args(["--database-port", &self.database_port.to_string(), "--port", &free_port().unwrap().to_string()]);
         command
     }
 
@@ -107,10 +107,6 @@ impl Drop for Bout {
         }
         let _ = self.command("down").output();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

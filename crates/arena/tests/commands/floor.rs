@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use arena::stack::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -23,7 +23,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("peleja-floor-").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder, ports: [free_port(), free_port()] }
+        Self { folder, ports: [free_port().unwrap(), free_port().unwrap()] }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -161,8 +161,4 @@ fn settings_are_compared_in_pairs_and_nothing_is_changed_without_a_proposal() {
     }
     assert!(!page.contains("over the total"), "all have the same total");
     assert!(said.lines().filter(|line| line.contains("CPU ms per 1,000")).count() >= attempts.len(), "{said}");
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so and end")]
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -11,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arena::record::torment::report::Report;
+use arena::stack::ports::free_port;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postgres::{Client, NoTls};
@@ -40,7 +40,7 @@ impl Torment {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("peleja-torment-").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let mut torment = Self { _turn: turn, folder, database_port: free_port(), child: None };
+        let mut torment = Self { _turn: turn, folder, database_port: free_port().unwrap(), child: None };
         let mut command = torment.command(&["torment", "--json", "--no-install", "--seed", "3"]);
         torment.child = Some(command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         torment
@@ -50,7 +50,7 @@ impl Torment {
         let mut command = Command::new(env!("CARGO_BIN_EXE_arena"));
         command.env("ARENA_RUNS", self.folder.path()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         command.args(words).arg("--data").arg(self.data());
-        command.args(["--database-port", &self.database_port.to_string(), "--port", &free_port().to_string()]);
+        command.args(["--database-port", &self.database_port.to_string(), "--port", &free_port().unwrap().to_string()]);
         command
     }
 
@@ -101,10 +101,6 @@ impl Drop for Torment {
 
 fn report(output: &Output) -> Report {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

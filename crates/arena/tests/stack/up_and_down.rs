@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use arena::stack::ports::free_port;
 use serde_json::Value;
 
 /// A stack of its own, named by the flags that every command takes.
@@ -23,8 +24,8 @@ impl Which {
         let folder = tempfile::Builder::new().prefix("peleja-up-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let servers = ["blocking", "nonblocking", "forms", "resource"];
-        let lab_ports = servers.map(|server| (server, free_port())).to_vec();
-        Self { folder, port: free_port(), database_port: free_port(), lab_ports }
+        let lab_ports = servers.map(|server| (server, free_port().unwrap())).to_vec();
+        Self { folder, port: free_port().unwrap(), database_port: free_port().unwrap(), lab_ports }
     }
 
     fn arena(&self, words: &[&str]) -> Output {
@@ -98,10 +99,6 @@ fn ask(port: u16, request: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

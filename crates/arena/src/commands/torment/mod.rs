@@ -6,7 +6,7 @@ mod native;
 mod plan;
 
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::record::history::{self, History as Runs};
 use crate::record::torment::report::Report;
 use crate::record::torment::{CLIENTS, CLUSTER, Fault, Header, History, Person};
 use crate::stack::hosts::Hosts;
-use crate::stack::ports::SoonFree;
+use crate::stack::ports::{SoonFree, free_port};
 use crate::stack::prerequisites::Install;
 use crate::stack::which::{Start, Which};
 use crate::stack::{Engine, Running, process};
@@ -355,7 +355,7 @@ impl Drop for EndOfHosts<'_> {
 fn database_port(which: &Which) -> anyhow::Result<u16> {
     match which.database_port() {
         Some(port) => Ok(port),
-        None => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port()),
+        None => Ok(free_port()?),
     }
 }
 

@@ -1,9 +1,7 @@
 //! Ports on the loopback address.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use crate::stack::DATABASE_PORT;
-use crate::stack::ports::port_is_free;
+use crate::stack::ports::{free_port, port_is_free};
 
 pub(super) fn choose_database_port(wanted: Option<u16>, taken: u16) -> anyhow::Result<u16> {
     if let Some(port) = wanted {
@@ -12,7 +10,7 @@ pub(super) fn choose_database_port(wanted: Option<u16>, taken: u16) -> anyhow::R
     if DATABASE_PORT != taken && port_is_free(DATABASE_PORT) {
         return Ok(DATABASE_PORT);
     }
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(free_port()?)
 }
 
 #[cfg(test)]
