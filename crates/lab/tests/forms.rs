@@ -14,7 +14,9 @@ fn serve(cluster: &Cluster, more: &[&str]) -> Lab {
     let mut arguments = vec!["forms", "--database-url", &database];
     arguments.extend(more);
     let lab = Lab::serve(&arguments);
-    eventually("the database is ready", || lab.get("/dead-letters").status == 200);
+    eventually("the server makes the tables", || lab.get("/dead-letters").status == 200);
+    // Waits for the rest, which the server is still at: without the queue's functions an opinion is refused.
+    assert!(Lab::start(&["init", "--database-url", &database]).wait().success());
     lab
 }
 
