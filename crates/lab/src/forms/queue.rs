@@ -322,6 +322,18 @@ pub(super) async fn has_stuck_jobs(client: &tokio_postgres::Client) -> anyhow::R
     Ok(patiently(async { Ok(client.query_one(stuck, &[]).await?) }).await?.try_get(0)?)
 }
 
+/// Whether jobs have been due for a while and nobody has taken any.
+///
+/// # Errors
+///
+/// When the database does not answer.
+pub(super) async fn stands_still(client: &tokio_postgres::Client) -> anyhow::Result<bool> {
+    let still = "SELECT EXISTS (SELECT FROM graphile_worker._private_jobs
+            WHERE attempts < max_attempts AND run_at < now() - interval '2 s')
+        AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs WHERE locked_at IS NOT NULL)";
+    Ok(patiently(async { Ok(client.query_one(still, &[]).await?) }).await?.try_get(0)?)
+}
+
 /// Whether a worker has shown signs of life of late.
 ///
 /// # Errors

@@ -19,6 +19,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a worker that found no job waits for word of a new one before it looks again.
 const REST: Duration = Duration::from_millis(100);
 
+/// So many looks in a row show nobody at work before a worker is taken to have missed that there are jobs. Between two jobs a
+/// single look may.
+const STILL_LOOKS: u32 = 5;
+
 /// Options of `lab worker`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct WorkerArgs {
@@ -110,13 +114,19 @@ fn until_empty(jobs: usize) -> LocalQueueConfig {
     LocalQueueConfig::default().with_size(jobs).with_refetch_delay(rest)
 }
 
-/// Returns when the database was lost, or a job is stuck.
+/// Returns when the database was lost, a job is stuck, or jobs are due and none is taken: the library's queue may wait for
+/// word of a new job that it has missed.
 async fn watch_database(config: &tokio_postgres::Config) -> anyhow::Result<()> {
     let client = connect(config).await?;
+    let mut still = 0;
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         if queue::has_stuck_jobs(&client).await? {
             bail!("a job has been under way for too long");
+        }
+        still = if queue::stands_still(&client).await? { still + 1 } else { 0 };
+        if still == STILL_LOOKS {
+            bail!("jobs are due and none is taken");
         }
     }
 }
